@@ -1,0 +1,174 @@
+"""The denoiser D(x_t, t) = E[x_0 | x_t]: the one thing that is learned, and all that follows from it by a formula.
+
+score  grad log p_t(x_t) = (alpha_t D - x_t) / sigma_t^2        Tweedie's formula (Efron 2011; Robbins 1956)
+noise  eps(x_t, t)       = (x_t - alpha_t D) / sigma_t
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from diffusion_lit.noise import Schedule
+
+__all__ = ["EPS", "SCORE", "X0", "Cost", "Denoiser", "NetworkDenoiser", "Posterior", "Preconditioning", "V", "counted"]
+
+Batch = Float[Tensor, "batch *event"]
+
+
+class Posterior(NamedTuple):
+    """What a denoiser knows of x_0 given x_t: `.mean` = E[x_0 | x_t] (B, *), and `.variance` (B, *) if it says so."""
+
+    mean: Tensor
+    variance: Tensor | None = None
+
+
+def expand(coefficient: Float[Tensor, "*times"], like: Batch) -> Float[Tensor, "..."]:
+    """Give a coefficient () or (B,) trailing axes, and the dtype and device of `like`, to multiply (B, *) with it."""
+    coefficient = coefficient.to(like)
+    return coefficient.reshape(-1, *[1] * (like.ndim - 1)) if coefficient.ndim else coefficient
+
+
+class Denoiser(nn.Module):
+    """A function (x_t, t) -> Posterior for the noise of a schedule.
+
+    Args:
+        schedule: the noise of x_t = alpha_t x_0 + sigma_t eps.
+    """
+
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.schedule = schedule
+
+    @abstractmethod
+    def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
+        """Return the posterior of x_0 given x_t (B, *), at times t () or (B,)."""
+
+    def score(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Batch:
+        """grad log p_t(x_t)."""
+        alpha, sigma = (expand(c, x_t) for c in self.schedule(t))
+        return (alpha * self(x_t, t, **condition).mean - x_t) / sigma.square()
+
+    def eps(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Batch:
+        """E[eps | x_t], the noise in x_t."""
+        alpha, sigma = (expand(c, x_t) for c in self.schedule(t))
+        return (x_t - alpha * self(x_t, t, **condition).mean) / sigma
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor on the device and of the dtype that samples are made with."""
+        return next((p for p in [*self.parameters(), *self.buffers()] if p.is_floating_point()), torch.empty(0))
+
+
+Coefficient = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Preconditioning:
+    """D = c_skip x_t + c_out F(c_in x_t, c_noise), each a function of (alpha_t, sigma_t) (Karras et al. 2022, eq. 7).
+
+    What the network F predicts -- noise, data, velocity, score or EDM's mixture -- is one of five instances. Since the
+    relation is affine, it converts any prediction to any other: `to.output(of.mean(F, x_t, ...), x_t, ...)`.
+    """
+
+    c_skip: Coefficient
+    c_out: Coefficient
+    c_in: Coefficient
+
+    @staticmethod
+    def c_noise(alpha: Tensor, sigma: Tensor) -> Tensor:
+        """log(sigma_t / alpha_t) / 4 (Karras et al. 2022, table 1)."""
+        return (sigma / alpha).log() / 4
+
+    def mean(self, output: Batch, x_t: Batch, alpha: Tensor, sigma: Tensor) -> Batch:
+        """E[x_0 | x_t] from the network's output; alpha, sigma () or (B,)."""
+        return expand(self.c_skip(alpha, sigma), x_t) * x_t + expand(self.c_out(alpha, sigma), x_t) * output
+
+    def output(self, mean: Batch, x_t: Batch, alpha: Tensor, sigma: Tensor) -> Batch:
+        """The network's output that gives this mean; the inverse of `mean`, and the training target if mean = x_0."""
+        return (mean - expand(self.c_skip(alpha, sigma), x_t) * x_t) / expand(self.c_out(alpha, sigma), x_t)
+
+    @classmethod
+    def edm(cls, sigma_data: float = 0.5) -> "Preconditioning":
+        """Unit variance in and out at every noise level for data of this standard deviation (Karras 2022, table 1)."""
+
+        def total(alpha: Tensor, sigma: Tensor) -> Tensor:  # standard deviation of x_t
+            return (alpha**2 * sigma_data**2 + sigma**2).sqrt()
+
+        return cls(
+            c_skip=lambda alpha, sigma: alpha * sigma_data**2 / total(alpha, sigma) ** 2,
+            c_out=lambda alpha, sigma: sigma * sigma_data / total(alpha, sigma),
+            c_in=lambda alpha, sigma: 1 / total(alpha, sigma),
+        )
+
+
+def _unit(alpha: Tensor, sigma: Tensor) -> Tensor:
+    return 1 / (alpha**2 + sigma**2).sqrt()  # x_t has unit variance for data of unit variance
+
+
+#: F = eps (Ho et al. 2020): x_0 = (x_t - sigma F) / alpha.
+EPS = Preconditioning(lambda alpha, sigma: 1 / alpha, lambda alpha, sigma: -sigma / alpha, _unit)
+#: F = x_0.
+X0 = Preconditioning(lambda alpha, sigma: torch.zeros_like(alpha), lambda alpha, sigma: torch.ones_like(alpha), _unit)
+#: F = (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2) (Salimans & Ho 2022, appendix D).
+V = Preconditioning(
+    lambda alpha, sigma: alpha / (alpha**2 + sigma**2), lambda alpha, sigma: -sigma * _unit(alpha, sigma), _unit
+)
+#: F = grad log p_t (Song & Ermon 2019): x_0 = (x_t + sigma^2 F) / alpha.
+SCORE = Preconditioning(lambda alpha, sigma: 1 / alpha, lambda alpha, sigma: sigma**2 / alpha, _unit)
+
+
+class NetworkDenoiser(Denoiser):
+    """A network F made a denoiser: D = c_skip x_t + c_out F(c_in x_t, c_noise, **condition).
+
+    Args:
+        network: F(x (B, *), c_noise (B,), **condition) -> (B, *).
+        schedule: the noise it is trained for.
+        preconditioning: what F predicts; EDM's with sigma_data = 0.5 unless told.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, preconditioning: Preconditioning | None = None):
+        super().__init__(schedule)
+        self.network = network
+        self.preconditioning = preconditioning or Preconditioning.edm()
+
+    def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
+        # in float64, for 1 / alpha and sigma / alpha of the noisiest times; then in the dtype of x_t
+        alpha, sigma = self.schedule(t.double().to(x_t.device))
+        form = self.preconditioning
+        noise_level = form.c_noise(alpha, sigma).to(x_t.dtype).expand(len(x_t))
+        output = self.network(expand(form.c_in(alpha, sigma), x_t) * x_t, noise_level, **condition)
+        return Posterior(form.mean(output, x_t, alpha, sigma))
+
+
+@dataclass
+class Cost:
+    """What a piece of work has cost: calls of the denoiser, and vector-Jacobian products through it, per sample."""
+
+    forwards: int = 0
+    vjps: int = 0
+
+
+@contextmanager
+def counted(denoiser: Denoiser) -> Iterator[Cost]:
+    """Count the calls of `denoiser`, and the gradients taken through its mean, inside the block."""
+    cost = Cost()
+
+    def count_vjp(gradient: Tensor) -> None:
+        cost.vjps += 1
+
+    def count_forward(module: nn.Module, args: tuple, result: Posterior) -> None:
+        cost.forwards += 1
+        if result.mean.requires_grad:
+            result.mean.register_hook(count_vjp)
+
+    handle = denoiser.register_forward_hook(count_forward)
+    try:
+        yield cost
+    finally:
+        handle.remove()

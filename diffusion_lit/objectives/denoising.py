@@ -1,0 +1,56 @@
+"""Denoising score matching: learn E[x_0 | x_t] by regression on x_0 (Vincent 2011; Ho et al. 2020)."""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from diffusion_lit.denoise import Batch, Denoiser, expand
+from diffusion_lit.objectives.times import LogNormal, TimeSampler
+from diffusion_lit.objectives.weightings import EDMWeighting, Weighting
+from diffusion_lit.randomness import Randomness, weyl
+
+__all__ = ["DenoisingScoreMatching"]
+
+
+class DenoisingScoreMatching:
+    """E_t w(t) |D(alpha_t x_0 + sigma_t eps, t) - x_0|^2 / d: three small objects, of which two are chosen here.
+
+    Args:
+        weighting: w as a function of (alpha_t, sigma_t).
+        times: the law of t.
+    """
+
+    def __init__(self, weighting: Weighting | None = None, times: TimeSampler | None = None):
+        self.weighting = weighting or EDMWeighting()
+        self.times = times or LogNormal()
+
+    def __call__(
+        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
+    ) -> Float[Tensor, " batch"]:
+        """Return the weighted squared error of each sample, averaged over its dimensions.
+
+        Args:
+            denoiser: what is trained.
+            x_0: (B, *) data.
+            seed: with a position it names the time and the noise that an image gets.
+            positions: (B,) places in the training stream.
+            condition: passed on to the denoiser.
+        """
+        t = self.times(weyl(seed, positions), denoiser.schedule)
+        return self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
+
+    def loss_at(
+        self,
+        denoiser: Denoiser,
+        x_0: Batch,
+        t: Float[Tensor, " batch"],
+        *,
+        seed: int,
+        positions: Int64[Tensor, " batch"],
+        **condition,
+    ) -> Float[Tensor, " batch"]:
+        """The same at given times t (B,)."""
+        eps = Randomness(seed, positions).normal(*x_0.shape[1:], dtype=x_0.dtype)
+        alpha, sigma = denoiser.schedule(t)
+        x_t = expand(alpha, x_0) * x_0 + expand(sigma, x_0) * eps
+        error = (denoiser(x_t, t, **condition).mean - x_0).square().flatten(1).mean(1)
+        return self.weighting(alpha, sigma).to(error) * error
