@@ -1,0 +1,161 @@
+"""The LightningDataModule of a pack: training stream, validation, test and the held-out images."""
+
+from typing import Any
+
+from jaxtyping import Float32
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from diffusion_lit.data.loader import HeldOutLoader, StreamLoader
+from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.shards import collate, read_shard
+from diffusion_lit.errors import UserError
+
+__all__ = ["ShardsDataModule"]
+
+
+class ShardsDataModule(LightningDataModule):
+    """Serve the shards of one pack, with or without a Trainer.
+
+    Args:
+        root: folder or URL of the pack.
+        batch_size: images in a GLOBAL batch, over all ranks; a multiple of `lanes`.
+        num_workers: reading processes of each rank.
+        lanes: virtual lanes of the stream; a multiple of ranks x max(1, num_workers), at most the training shards.
+        block: shards that a lane mixes at a time; a rank holds lanes / ranks x block shards in memory.
+        seed: of the order of the stream.
+        images_seen: where the stream starts.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int,
+        num_workers: int = 0,
+        lanes: int = 8,
+        block: int = 2,
+        seed: int = 0,
+        images_seen: int = 0,
+    ):
+        super().__init__()
+        self.root = root
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.lanes = lanes
+        self.block = block
+        self.seed = seed
+        self.images_seen = images_seen
+        self._manifest: Manifest | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The pack's manifest, read and checked when first asked for; raises UserError as `Manifest.read` does."""
+        if self._manifest is None:
+            self._manifest = Manifest.read(self.root)
+        return self._manifest
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return self.manifest.shape
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes, None without labels."""
+        return self.manifest.classes
+
+    @property
+    def moments(self) -> dict[str, list[float]]:
+        """Mean and standard deviation of each channel of the training split, in [-1, 1] units."""
+        return self.manifest.moments
+
+    def setup(self, stage: str | None = None) -> None:
+        """Check the manifest and that lanes, batch size, ranks and workers divide; raises UserError if not."""
+        self.train_dataloader()
+
+    def train_dataloader(self) -> StreamLoader:
+        """Build the endless training stream of this rank, starting at the images seen when iteration starts."""
+        rank, world_size = self._place()
+        return StreamLoader(
+            self.manifest,
+            self.batch_size,
+            seed=self.seed,
+            images_seen=self._progress,
+            lanes=self.lanes,
+            rank=rank,
+            world_size=world_size,
+            num_workers=self.num_workers,
+            block=self.block,
+        )
+
+    def val_dataloader(self) -> HeldOutLoader | list[HeldOutLoader]:
+        """Build the finite loader of this rank's share of the validation split; an empty list without such a split."""
+        return self._held_out_loader("validation")
+
+    def test_dataloader(self) -> HeldOutLoader | list[HeldOutLoader]:
+        """Build the finite loader of this rank's share of the test split; an empty list without such a split."""
+        return self._held_out_loader("test")
+
+    def held_out(self, split: str, n: int | None = None) -> dict[str, Tensor]:
+        """Read the first n samples of a split by ascending id, all without n: the same on every rank.
+
+        Returns:
+            "image" (n, C, H, W) in [-1, 1], "label" (if any), "id", "position" (0..n-1), each with n rows.
+
+        Raises:
+            UserError: no such split, or it has fewer than n images.
+        """
+        samples = [sample for shard in self.manifest.shards(split) for sample in read_shard(self.manifest, shard)]
+        if n is not None and not 0 < n <= len(samples):
+            raise UserError(
+                f"{split}: {n} images asked for, {len(samples)} in {self.root}. Ask for between 1 and {len(samples)}, "
+                "or pack a larger source."
+            )
+        samples = sorted(samples, key=lambda sample: sample.id)[:n]
+        return collate(samples, self.shape, range(len(samples)))
+
+    def images(self, split: str) -> Float32[Tensor, "n channel height width"]:
+        """Read all images of a split by ascending id, in [-1, 1]."""
+        return self.held_out(split)["image"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where the stream stands: images seen, and what must stay equal for it to go on."""
+        return {"images_seen": self._progress(), **self._fixed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a run stood; raises UserError if lanes, block, seed or pack differ from its own."""
+        for name, here in self._fixed().items():
+            there = state_dict[name]
+            if here != there:
+                mend = (
+                    f"set data.root to the pack of that run (here {self.root})"
+                    if name == "manifest"
+                    else f"set {name}={there}"
+                )
+                raise UserError(
+                    f"{name}: {here} here, {there} in the checkpoint; the order of the images would change in mid-run. "
+                    f"To continue it, {mend}; or start a new run."
+                )
+        self.images_seen = state_dict["images_seen"]
+
+    def _fixed(self) -> dict[str, Any]:
+        return {"lanes": self.lanes, "block": self.block, "seed": self.seed, "manifest": self.manifest.identity}
+
+    def _place(self) -> tuple[int, int]:
+        """Rank and world size, asked of the trainer in the main process (a worker would not know them)."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _progress(self) -> int:
+        """Images seen: what the module counted since, if it trains; else where the stream was told to start.
+
+        Lightning iterates the loader anew in every epoch, so the loader asks when iteration starts.
+        """
+        if self.trainer is None:
+            return self.images_seen
+        return max(self.images_seen, int(getattr(self.trainer.lightning_module, "images_seen", 0)))
+
+    def _held_out_loader(self, split: str) -> HeldOutLoader | list[HeldOutLoader]:
+        if split not in self.manifest.splits:
+            return []
+        rank, world_size = self._place()
+        return HeldOutLoader(self.manifest, split, max(1, self.batch_size // world_size), rank, world_size)

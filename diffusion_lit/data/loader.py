@@ -1,0 +1,159 @@
+"""Loaders: the training stream with worker processes, and the finite held-out splits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.shards import collate, read_shard
+from diffusion_lit.data.stream import Stream
+from diffusion_lit.errors import UserError
+
+__all__ = ["HeldOutLoader", "StreamLoader"]
+
+Batch = dict[str, Tensor]
+
+
+class StreamLoader:
+    """An endless iterable of training batches; every `iter` starts anew at `images_seen`.
+
+    Lanes are shared out: first to the ranks, then to a rank's workers, always as whole and neighbouring lanes. So the
+    global order is the same for every number of ranks and workers that divides the lanes.
+
+    Args:
+        root: folder or URL of the pack, or its manifest.
+        batch_size: images in a global batch, over all ranks.
+        seed: of the order.
+        images_seen: where to start, or a function that tells it when iteration starts.
+        lanes: a multiple of world_size x max(1, num_workers), at most the number of training shards.
+        rank: of this process; given, because a worker that is not forked does not know it.
+        world_size: number of processes.
+        num_workers: reading processes; 0 reads in this one.
+        block: shards that a lane mixes at a time.
+        start_method: "fork", "forkserver" or "spawn"; None takes Python's default.
+
+    Yields:
+        this rank's part of each global batch, as `diffusion_lit.data.shards.collate` says; "position" is the place in
+        the global stream.
+
+    Raises:
+        UserError: numbers that do not divide; while iterating, a shard that cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | Manifest,
+        batch_size: int,
+        seed: int = 0,
+        images_seen: int | Callable[[], int] = 0,
+        lanes: int = 8,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+        block: int = 2,
+        start_method: str | None = None,
+    ):
+        manifest = root if isinstance(root, Manifest) else Manifest.read(root)
+        self.stream = Stream(manifest, batch_size, lanes, block, seed)
+        readers = world_size * max(1, num_workers)
+        if lanes % readers:
+            raise UserError(
+                f"lanes: {lanes} is not a multiple of {readers} = {world_size} ranks x {max(1, num_workers)} workers; "
+                f"every worker reads whole lanes. Choose num_workers so that it divides {lanes}, or other lanes."
+            )
+        self.images_seen = images_seen
+        share = lanes // world_size
+        self.lanes = range(rank * share, (rank + 1) * share)
+        self.num_workers = num_workers
+        self.start_method = start_method
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = self.images_seen() if callable(self.images_seen) else self.images_seen
+        if self.num_workers == 0:
+            yield from self.stream.pieces(start, self.lanes)
+            return
+        workers = iter(
+            DataLoader(
+                _Pieces(self.stream, start, self.lanes),
+                batch_size=None,
+                num_workers=self.num_workers,
+                collate_fn=_same,
+                multiprocessing_context=self.start_method,
+                generator=torch.Generator().manual_seed(0),  # or the loader would draw from the global one
+            )
+        )
+        while True:  # a DataLoader takes from its workers in turn, so this is worker 0's piece, worker 1's, ...
+            pieces = [_raised(next(workers)) for _ in range(self.num_workers)]
+            yield {key: torch.cat([piece[key] for piece in pieces]) for key in pieces[0]}
+
+
+@dataclass
+class _Pieces(IterableDataset):
+    """What one worker reads: its share of the lanes of a rank."""
+
+    stream: Stream
+    images_seen: int
+    lanes: range
+
+    def __iter__(self) -> Iterator[Batch | UserError]:
+        info = get_worker_info()
+        assert info is not None
+        share = len(self.lanes) // info.num_workers
+        try:
+            yield from self.stream.pieces(self.images_seen, self.lanes[info.id * share : (info.id + 1) * share])
+        except UserError as error:  # sent as it is: DataLoader would wrap its message in a traceback
+            yield error
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _raised(piece: Batch | UserError) -> Batch:
+    if isinstance(piece, UserError):
+        raise piece
+    return piece
+
+
+class HeldOutLoader:
+    """A finite iterable of a split's batches, in the order of the manifest; nothing is dropped.
+
+    Args:
+        manifest: of the pack.
+        split: its name.
+        batch_size: images in a batch of this rank.
+        rank: this process has the images rank, rank + world_size, ... of the split.
+        world_size: number of processes.
+
+    Yields:
+        batches as `diffusion_lit.data.shards.collate` says; "position" is the index in the split.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, batch_size: int, rank: int = 0, world_size: int = 1):
+        self.manifest = manifest
+        self.shards = manifest.shards(split)
+        self.batch_size = batch_size
+        self.indices = range(rank, manifest.count(split), world_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        samples, positions = [], []
+        first = 0
+        for shard in self.shards:
+            for position, sample in enumerate(read_shard(self.manifest, shard), first):
+                if position in self.indices:
+                    samples.append(sample)
+                    positions.append(position)
+                if len(samples) == self.batch_size:
+                    yield collate(samples, self.manifest.shape, positions)
+                    samples, positions = [], []
+            first += shard.count
+        if samples:
+            yield collate(samples, self.manifest.shape, positions)

@@ -1,0 +1,161 @@
+"""manifest.json: what a folder of shards holds, checked before anything is read from it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from webdataset.gopen import gopen
+
+from diffusion_lit.data.places import is_local, locate
+from diffusion_lit.errors import UserError
+from diffusion_lit.files import write_text
+
+__all__ = ["FORMAT", "NAME", "Manifest", "Shard"]
+
+FORMAT = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: its name in the folder, how many images and bytes it has, and its SHA-256 in hexadecimal."""
+
+    name: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a pack holds.
+
+    Args:
+        source: name of the source, `arguments` of it and of the packing, `seed` of the shuffle.
+        shape: (C, H, W).
+        dtype: of the pixels, "uint8".
+        moments: {"mean": [...], "std": [...]}, one number a channel, of the training split in [-1, 1] units.
+        classes: number of classes, or None without labels.
+        splits: split -> its shards, in order; only splits that have images.
+        skipped: names of the images that did not decode.
+        root: the folder, or a URL that webdataset opens (file:, http:, https:, pipe:); it is not written.
+    """
+
+    source: str
+    arguments: dict[str, Any]
+    seed: int
+    shape: tuple[int, int, int]
+    dtype: str
+    moments: dict[str, list[float]]
+    classes: int | None
+    splits: dict[str, list[Shard]]
+    skipped: list[str] = field(default_factory=list)
+    root: str = field(default="", compare=False)
+
+    @property
+    def identity(self) -> str:
+        """Short hash of the content: two packs with one identity hold the same bytes, wherever they lie."""
+        content = [self.shape, self.dtype, self.classes, {k: [asdict(s) for s in v] for k, v in self.splits.items()}]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def shards(self, split: str) -> list[Shard]:
+        """Give the shards of a split; raises UserError if the pack has no such split."""
+        if split not in self.splits:
+            raise UserError(
+                f"{self.root}: no split {split!r} in this pack; it has {', '.join(self.splits)}. Pack a source with "
+                "more images, or one that has this split."
+            )
+        return self.splits[split]
+
+    def count(self, split: str) -> int:
+        """Count the images of a split; 0 if the pack has none."""
+        return sum(shard.count for shard in self.splits.get(split, []))
+
+    def write(self, folder: str | Path) -> None:
+        """Write manifest.json into `folder`, whole or not at all."""
+        content = {"format": FORMAT, "identity": self.identity, **asdict(self)}
+        del content["root"]
+        write_text(Path(folder) / NAME, json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, root: str | Path) -> "Manifest":
+        """Read manifest.json of a folder or URL, and check that every shard is there with its size in bytes.
+
+        Raises:
+            UserError: the manifest is missing, damaged or of another format; a local shard is missing, empty, truncated.
+        """
+        place = locate(root, NAME)
+        try:
+            with gopen(place) as stream:
+                content = json.loads(stream.read())
+            found = content.pop("format")
+            if found != FORMAT:
+                raise UserError(
+                    f"{place}: format {found} found, {FORMAT} expected; pack the images again with this version."
+                )
+            written = content.pop("identity")
+            content["shape"] = tuple(content["shape"])
+            content["splits"] = {k: [Shard(**shard) for shard in v] for k, v in content["splits"].items()}
+            manifest = replace(cls(**content), root=str(root))
+        except FileNotFoundError:
+            raise UserError(
+                f"{place}: not there, so {root} holds no pack. Make one with `diffusion-lit pack SOURCE {root}`, or "
+                "set data.root to a folder that has one."
+            ) from None
+        except UserError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{place}: damaged manifest ({error!r}). {_mend(root)}") from error
+        if written != manifest.identity:
+            raise UserError(
+                f"{place}: identity {written} found, {manifest.identity} expected of the shards it lists: it was "
+                f"edited or mixed from two packs. {_mend(root)}"
+            )
+        manifest._check_sizes()
+        return manifest
+
+    def _check_sizes(self) -> None:
+        if not self.splits.get("train"):
+            raise UserError(f"{self.root}/{NAME}: lists no training shard. {_mend(self.root)}")
+        for shard in [shard for shards in self.splits.values() for shard in shards]:
+            place = locate(self.root, shard.name)
+            if shard.count <= 0:
+                raise UserError(
+                    f"{place}: {shard.count} images in its manifest, at least 1 expected. {_mend(self.root)}"
+                )
+            if not is_local(self.root):
+                continue
+            if not Path(place).is_file():
+                raise UserError(
+                    f"{place}: missing shard, but {NAME} lists it with {shard.count} images. {_mend(self.root)}"
+                )
+            size = Path(place).stat().st_size
+            if size != shard.bytes:
+                what = "empty" if size == 0 else "truncated" if size < shard.bytes else "not the one of the manifest"
+                raise UserError(
+                    f"{place}: the shard is {what}: {size} bytes found, {shard.bytes} expected by {NAME}. "
+                    f"{_mend(self.root)}"
+                )
+
+    def verify(self) -> None:
+        """Read every shard in full and compare its SHA-256; raises UserError naming the first that differs."""
+        for shard in [shard for shards in self.splits.values() for shard in shards]:
+            place = locate(self.root, shard.name)
+            digest = hashlib.sha256()
+            try:
+                with gopen(place) as stream:
+                    while chunk := stream.read(1 << 20):
+                        digest.update(chunk)
+            except OSError as error:
+                raise UserError(f"{place}: could not be read ({error}). {_mend(self.root)}") from error
+            if digest.hexdigest() != shard.sha256:
+                raise UserError(
+                    f"{place}: the shard does not match {NAME}: SHA-256 {digest.hexdigest()[:12]}... found, "
+                    f"{shard.sha256[:12]}... expected. {_mend(self.root)}"
+                )
+
+
+def _mend(root: str | Path) -> str:
+    return f"Copy the pack again, or remove {root} and pack anew (diffusion-lit pack SOURCE {root})."

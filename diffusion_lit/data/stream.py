@@ -1,0 +1,140 @@
+"""The training stream: which image stands where is a pure function of (seed, images seen).
+
+There are L virtual lanes. Think of the shards of pass 0, permuted by (seed, 0), then those of pass 1, permuted by
+(seed, 1), and so on: one endless row. It is dealt to the lanes in turn, so lane l takes the places l, l + L, l + 2L, ...
+of the row. What a lane gets within one pass it reads in blocks of m shards; the samples of a block are permuted by
+(seed, pass, lane, block). Global batch k takes the next B / L samples of every lane, in the order of the lanes.
+
+* Each pass has each shard once, so each image is seen exactly once a pass, by the lane that was dealt its shard.
+* Lanes never wait for each other and need not be equal: a lane goes on to its next pass when its own shards are read.
+  Dealing goes on where the last pass ended, so at any place in the row the lanes have had the same number of shards to
+  one, also when L does not divide the number of shards.
+* The position is one integer: after n images every lane has given n / L, and whole passes and blocks are skipped by the
+  counts in the manifest, without reading. Nothing depends on the number of processes or workers: these only share out
+  the lanes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+import numpy as np
+from jaxtyping import Int64
+from torch import Tensor
+
+from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.shards import Sample, collate, read_shard
+from diffusion_lit.errors import UserError
+
+__all__ = ["Stream", "permutation"]
+
+_SHARDS, _SAMPLES = 0, 1  # what a permutation is of: keeps the two families of seeds apart
+
+
+def permutation(n: int, *key: int) -> Int64[np.ndarray, " n"]:
+    """Permute range(n) by a key of integers, each in [0, 2^64).
+
+    NumPy guarantees the raw output of PCG64 and SeedSequence for ever, but not that of Generator.permutation; so the
+    permutation is the order of n raw 64-bit words, and a checkpoint goes on with the same stream under another NumPy.
+    """
+    words = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
+    return np.argsort(words, kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The endless stream of the training split.
+
+    Args:
+        manifest: of the pack.
+        batch_size: B, images in a global batch, a multiple of `lanes`.
+        lanes: L, at most the number of training shards.
+        block: m, shards that a lane holds (as PNG bytes) and mixes at a time.
+        seed: not negative.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+
+    manifest: Manifest
+    batch_size: int
+    lanes: int
+    block: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        shards = len(self.manifest.shards("train"))
+        if self.lanes < 1 or self.block < 1 or self.seed < 0:
+            raise UserError(
+                f"stream: lanes={self.lanes}, block={self.block}, seed={self.seed}; lanes and block must be at least 1 "
+                "and the seed at least 0."
+            )
+        if shards < self.lanes:
+            raise UserError(
+                f"shards: {shards} < {self.lanes} = lanes (a multiple of ranks x workers) in {self.manifest.root}; "
+                f"pack with --shards {self.lanes} or more, or choose fewer lanes."
+            )
+        if self.batch_size < 1 or self.batch_size % self.lanes:
+            raise UserError(
+                f"batch_size: {self.batch_size} is not a multiple of {self.lanes} = lanes; every lane gives the same "
+                f"number of images to a batch. Choose a multiple of {self.lanes}, or other lanes."
+            )
+
+    def pieces(self, images_seen: int, lanes: Sequence[int]) -> Iterator[dict[str, Tensor]]:
+        """Yield what some lanes give to each global batch, for ever.
+
+        Args:
+            images_seen: where to start, a multiple of the number of lanes (such as of the batch size).
+            lanes: which, in ascending order.
+
+        Raises:
+            UserError: `images_seen` is no such multiple, or a shard cannot be read.
+        """
+        if images_seen < 0 or images_seen % self.lanes:
+            raise UserError(
+                f"images_seen: {images_seen} is not a multiple of {self.lanes} = lanes; start with the lanes of the "
+                "run that is continued."
+            )
+        share = self.batch_size // self.lanes
+        sources = [self._samples(lane, *start) for lane, start in self._seek(images_seen // self.lanes, lanes).items()]
+        offsets = [lane * share + i for lane in lanes for i in range(share)]
+        for start in count(images_seen, self.batch_size):
+            samples = [sample for source in sources for sample in islice(source, share)]
+            yield collate(samples, self.manifest.shape, [start + offset for offset in offsets])
+
+    def _seek(self, images: int, lanes: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Find where lanes stand after `images` each: lane -> (pass, images of the pass that are already seen)."""
+        counts = np.array([shard.count for shard in self.manifest.shards("train")])
+        left = dict.fromkeys(lanes, images)
+        found: dict[int, tuple[int, int]] = {}
+        for epoch in count():
+            order = self._order(epoch)
+            for lane in [lane for lane in lanes if lane not in found]:
+                size = int(counts[self._dealt(order, epoch, lane)].sum())
+                if left[lane] < size:
+                    found[lane] = epoch, left[lane]
+                left[lane] -= size
+            if len(found) == len(lanes):
+                return {lane: found[lane] for lane in lanes}
+        raise AssertionError("count() is endless")
+
+    def _order(self, epoch: int) -> Int64[np.ndarray, " shards"]:
+        return permutation(len(self.manifest.shards("train")), self.seed, _SHARDS, epoch)
+
+    def _dealt(self, order: Int64[np.ndarray, " shards"], epoch: int, lane: int) -> Int64[np.ndarray, " dealt"]:
+        """Give the shards of a pass that stand at the places lane, lane + L, ... of the endless row."""
+        return order[(lane - epoch * len(order)) % self.lanes :: self.lanes]
+
+    def _samples(self, lane: int, epoch: int, skip: int) -> Iterator[Sample]:
+        """Yield a lane's samples from the `skip`-th of pass `epoch` on."""
+        shards = self.manifest.shards("train")
+        for e in count(epoch):
+            dealt = [shards[i] for i in self._dealt(self._order(e), e, lane)]
+            for number in range(0, len(dealt), self.block):
+                block = dealt[number : number + self.block]
+                size = sum(shard.count for shard in block)
+                if skip < size:
+                    samples = [sample for shard in block for sample in read_shard(self.manifest, shard)]
+                    for i in permutation(size, self.seed, _SAMPLES, e, lane, number)[skip:]:
+                        yield samples[i]
+                skip = max(0, skip - size)
