@@ -1,0 +1,165 @@
+"""The run folder: what stands in it, written and read in one place."""
+
+import json
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from diffusion_lit import __version__
+from diffusion_lit.errors import UserError
+from diffusion_lit.files import write_text
+from diffusion_lit.tracking import lines
+from diffusion_lit.tracking.identity import differences, run_identity
+from diffusion_lit.tracking.machine import git_state, hardware
+
+__all__ = ["RunRecord"]
+
+_SHOWN_DIFFERENCES = 5
+
+
+class RunRecord:
+    """One run folder: run.json, config.yaml, metrics.jsonl, summary.json, samples/ and restorations/.
+
+    Args:
+        folder: runs/<name>; need not exist before `start`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.folder / "run.json").exists()
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Return run.json; raises UserError if there is none or it does not parse."""
+        return self._read_json("run.json", f"{self.folder}: no run was started here (run.json is missing)")
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Return summary.json, the final table; empty while there is none."""
+        summary = self._read_json("summary.json") if (self.folder / "summary.json").exists() else {}
+        return {key: float(value) if value in ("nan", "inf", "-inf") else value for key, value in summary.items()}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return config.yaml, the resolved config; empty if there is none."""
+        path = self.folder / "config.yaml"
+        return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+
+    def start(
+        self,
+        config: Mapping[str, Any],
+        *,
+        from_images_seen: int = 0,
+        network: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Begin an attempt: create the record or check that it is this config's, and cut the metrics logged past it.
+
+        Args:
+            config: the resolved config as plain containers.
+            from_images_seen: where the checkpoint that training goes on from stands; 0 starts anew.
+            network: {"parameters", "flops", "memory_bytes", "text"}.
+            data: the data's manifest.
+
+        Returns:
+            The run identity.
+
+        Raises:
+            UserError: the folder holds a run of another identity; it is left as it is.
+        """
+        identity = run_identity(config)
+        run = self._checked(config, identity) if self.exists else {"attempts": [], "train_seconds": 0.0}
+        run |= {
+            "identity": identity,
+            "task_name": config.get("task_name", self.folder.name),
+            "tags": list(config.get("tags") or []),
+            "seed": config.get("seed"),
+            "version": __version__,
+            "git": git_state(Path(__file__).parent),
+            "hardware": hardware(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "network": dict(network) if network is not None else run.get("network"),
+            "data": dict(data) if data is not None else run.get("data"),
+            "finished": None,
+        }
+        run["attempts"].append(
+            {
+                "started": _now(),
+                "from_images_seen": from_images_seen,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "seconds": 0.0,
+            }
+        )
+        lines.cut(self.folder / "metrics.jsonl", from_images_seen)
+        write_text(self.folder / "config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
+        self._write_json("run.json", run)
+        return identity
+
+    def progress(self, seconds: float) -> None:
+        """Note that this attempt has trained for `seconds` so far; train_seconds is the sum over the attempts."""
+        self._timed(seconds)
+
+    def finish(self, seconds: float) -> None:
+        """Note that training reached its end after `seconds` in this attempt."""
+        self._timed(seconds, finished=_now())
+
+    def write_summary(self, summary: Mapping[str, float]) -> None:
+        """Write summary.json: flat keys to numbers, whole or not at all."""
+        plain = json.loads(lines.encode(summary))
+        self._write_json("summary.json", plain)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl; see `lines.read`."""
+        return lines.read(self.folder / "metrics.jsonl")
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Return the images seen and the values of one metric."""
+        return lines.series(self.read_metrics(), name)
+
+    def _checked(self, config: Mapping[str, Any], identity: str) -> dict[str, Any]:
+        run = self.run
+        if run.get("identity") == identity:
+            return run
+        differing = differences(self.config, config)
+        shown = [f"{key}: {old} there, {new} now" for key, (old, new) in list(differing.items())[:_SHOWN_DIFFERENCES]]
+        more = f" and {len(differing) - _SHOWN_DIFFERENCES} more" if len(differing) > _SHOWN_DIFFERENCES else ""
+        raise UserError(
+            f"{self.folder}: holds the run {run.get('identity')}, but this config is the run {identity}; they differ in "
+            f"{'; '.join(shown) or 'nothing that config.yaml still tells'}{more}. Give the new run another name "
+            f"(task_name=...) or folder, put the old values back to go on with it, or remove the folder."
+        )
+
+    def _timed(self, seconds: float, **changes: Any) -> None:
+        run = self.run
+        run["attempts"][-1]["seconds"] = round(float(seconds), 3)
+        run["train_seconds"] = round(sum(attempt.get("seconds", 0.0) for attempt in run["attempts"]), 3)
+        self._write_json("run.json", run | changes)
+
+    def _read_json(self, name: str, missing: str = "") -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{missing}. Give the folder of a run, such as runs/demo.") from error
+        except ValueError as error:
+            raise UserError(f"{path}: is not valid JSON ({error}). Restore it, or remove it and run again.") from error
+
+    def _write_json(self, name: str, content: Any) -> None:
+        write_text(self.folder / name, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
