@@ -7,15 +7,6 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.networks.unet import UNet
 
 
-def awake(network: torch.nn.Module) -> torch.nn.Module:
-    """Replace the weights that are zero at initialisation, so that every path through the network counts."""
-    torch.manual_seed(0)
-    for parameter in network.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    return network.eval()
-
-
 @pytest.mark.parametrize(
     ("channels", "size", "options"),
     [
@@ -25,7 +16,7 @@ def awake(network: torch.nn.Module) -> torch.nn.Module:
         (3, (32, 16), {"fold": 2, "attention": (), "multipliers": (1,)}),
     ],
 )
-def test_shape_is_kept_and_the_initial_output_is_zero(channels, size, options):
+def test_shape_is_kept_and_the_initial_output_is_zero(awake, channels, size, options):
     network = UNet(channels, size, width=16, blocks=1, **options)
     x = torch.randn(2, channels, *size)
     output = network(x, torch.zeros(2))
@@ -34,7 +25,7 @@ def test_shape_is_kept_and_the_initial_output_is_zero(channels, size, options):
     assert awake(network)(x, torch.zeros(2)).std() > 1e-3
 
 
-def test_samples_do_not_mix_and_memory_format_does_not_matter():
+def test_samples_do_not_mix_and_memory_format_does_not_matter(awake):
     network = awake(UNet(width=16, blocks=1))
     x, level = torch.randn(3, 1, 28, 28), torch.tensor([-2.0, 0.0, 2.0])
     together = network(x, level)
@@ -43,13 +34,13 @@ def test_samples_do_not_mix_and_memory_format_does_not_matter():
     torch.testing.assert_close(together, network(x.mT.contiguous().mT, level), rtol=1e-4, atol=1e-5)
 
 
-def test_every_parameter_receives_a_gradient():
+def test_every_parameter_receives_a_gradient(awake):
     network = awake(UNet(width=16, blocks=1, classes=3))
     network(torch.randn(4, 1, 28, 28), torch.randn(4), label=torch.tensor([0, 1, 2, 3])).square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_noise_level_and_label_condition_the_output():
+def test_noise_level_and_label_condition_the_output(awake):
     network = awake(UNet(width=16, blocks=1, classes=3))
     x, level = torch.randn(1, 1, 28, 28), torch.zeros(1)
     plain = network(x, level)
@@ -69,7 +60,7 @@ def test_what_does_not_fit_is_said():
         UNet(width=16, blocks=1)(torch.zeros(1, 1, 28, 28), torch.zeros(1), label=torch.tensor([0]))
 
 
-def test_double_precision_and_reload():
+def test_double_precision_and_reload(awake):
     network = awake(UNet(width=16, blocks=1)).double()
     x, level = torch.randn(2, 1, 28, 28).double(), torch.randn(2).double()
     other = UNet(width=16, blocks=1).double()
