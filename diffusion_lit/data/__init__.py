@@ -14,8 +14,7 @@ __all__ = ["HeldOutLoader", "Manifest", "Shard", "ShardsDataModule", "StreamLoad
 
 
 def __getattr__(name: str) -> Any:
-    """Import Lightning only when its DataModule is asked for: it takes seconds, and every spawned loader worker "
-    "pays."""
+    """Import Lightning only when its DataModule is asked for: it takes seconds, of every spawned worker too."""
     if name == "ShardsDataModule":
         from diffusion_lit.data.datamodule import ShardsDataModule
 

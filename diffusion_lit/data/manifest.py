@@ -84,7 +84,8 @@ class Manifest:
         """Read manifest.json of a folder or URL, and check that every shard is there with its size in bytes.
 
         Raises:
-            UserError: the manifest is missing, damaged or of another format; a local shard is missing, empty, truncated.
+            UserError: the manifest is missing, damaged or of another format; a local shard is missing, empty or
+                truncated.
         """
         place = locate(root, NAME)
         try:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def pack(
     items = _list(source, arguments)
     with _aside(folder) as aside:
         writer = Writer(aside, skip_undecodable)
-        with tqdm(total=len(items), desc=f"packing {source}", unit="img", disable=not progress) as bar:
+        with tqdm(total=len(items), desc=f"packing {source}", unit="img", mininterval=0.5, disable=not progress) as bar:
             for split, names in _deal(items, shards, seed).items():
                 for number, members in enumerate(names):
                     writer.write_shard(split, number, members, bar)
@@ -116,7 +117,7 @@ def _deal(items: Sequence[Item], shards: int, seed: int) -> dict[str, list[list[
             number = ceil(len(members) / ceil(len(train) / shards))
         if members:
             edges = [len(members) * i // number for i in range(number + 1)]
-            dealt[split] = [members[a:b] for a, b in zip(edges, edges[1:])]
+            dealt[split] = [members[a:b] for a, b in pairwise(edges)]
     return dealt
 
 

@@ -12,9 +12,9 @@ def digits() -> list[Item]:
     """List scikit-learn's 1,797 digits: 8x8, grey, 10 classes; about 1,440 train, 180 validation, 180 test."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
-    images = np.round(data.images * (255 / 16)).astype(np.uint8)  # 0..16 -> 0..255
-    return _stratified(images, data.target.astype(np.int64), "digits", period=10, validation=(8,), test=(9,))
+    flat, labels = load_digits(return_X_y=True)
+    images = np.round(np.asarray(flat).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # 0..16 -> 0..255
+    return _stratified(images, np.asarray(labels).astype(np.int64), "digits", period=10, validation=(8,), test=(9,))
 
 
 def mnist5k() -> list[Item]:

@@ -88,8 +88,12 @@ def fashion_mnist(path: str = FASHION_MNIST) -> list[Item]:
             f"{path}: train-images-idx3-ubyte.gz is not there. On Debian or Ubuntu install the package with "
             f"`apt-get install dataset-fashion-mnist`; elsewhere give the folder of the four *-ubyte.gz files as path=."
         )
-    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return idx(*(f"{path}/{name}-ubyte.gz" for name in names))
+    return idx(
+        images=f"{path}/train-images-idx3-ubyte.gz",
+        labels=f"{path}/train-labels-idx1-ubyte.gz",
+        test_images=f"{path}/t10k-images-idx3-ubyte.gz",
+        test_labels=f"{path}/t10k-labels-idx1-ubyte.gz",
+    )
 
 
 def _pair(

@@ -14,7 +14,8 @@ def npz(path: str) -> list[Item]:
     """List the images of an .npz file; a tenth is validation and a tenth test, stratified by class.
 
     Args:
-        path: file with `images`, uint8, (n, H, W), (n, H, W, 1) or (n, H, W, 3), and optionally `labels`, (n,) integers.
+        path: file with `images`, uint8, (n, H, W), (n, H, W, 1) or (n, H, W, 3), and optionally `labels`, (n,)
+            integers.
 
     Raises:
         UserError: the file is missing, is no .npz file, holds pickled objects, or its arrays are of another kind.
@@ -22,7 +23,7 @@ def npz(path: str) -> list[Item]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = arrays["images"]
-            labels = arrays["labels"] if "labels" in arrays else None
+            labels = arrays.get("labels")
     except KeyError:
         raise UserError(
             f"{path}: no array named `images`. Save it with np.savez(path, images=..., labels=...)."

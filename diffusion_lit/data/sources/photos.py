@@ -10,8 +10,8 @@ from diffusion_lit.errors import UserError
 
 __all__ = ["photos"]
 
-# Split by photo, never by patch: neighbouring patches of a photo resemble each other. The place in this table is part of
-# the ids, so new photos go to its end.
+# Split by photo, never by patch: neighbouring patches of a photo resemble each other. The place in this table is part
+# of the ids, so new photos go to its end.
 _PHOTOS = [
     ("skimage", "data/astronaut.png", "train"),
     ("skimage", "data/chelsea.png", "test"),
