@@ -1,0 +1,106 @@
+"""Averages of the weights over training, with power-function profiles (Karras et al. 2024, EDM2, section 3.1)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from diffusion_lit.errors import UserError
+
+__all__ = ["EMA", "exponent"]
+
+
+def exponent(width: float) -> float:
+    """The gamma whose profile t^gamma has the relative standard deviation `width` (Karras et al. 2024, algorithm 2).
+
+    width = (gamma + 1)^(1/2) (gamma + 2)^-1 (gamma + 3)^(-1/2); 0.05 -> 16.97, 0.10 -> 6.94.
+
+    Raises:
+        UserError: the width is not in (0, 0.28); 0.2887 would be the plain average of all weights.
+    """
+    if not 0 < width < 0.28:
+        raise UserError(f"ema width: {width} is not in (0, 0.28); it is a share of the training run, usually 0.05 or 0.1")
+    return float(np.roots([1, 7, 16 - width**-2, 12 - width**-2]).real.max())
+
+
+class EMA(Callback):
+    """Keep several averages of the denoiser's weights beside them, and put one in place only where told to.
+
+        with ema.use(0.05, module): ...
+
+    After step k the average moves to the weights by 1 - beta, beta = (1 - 1/k)^(gamma + 1) (Karras et al. 2024,
+    eq. 127). The averages are saved in the checkpoint under "ema" and go on after a resume, bit by bit.
+
+    Args:
+        widths: relative standard deviations of the profiles; the first is the one that `load` takes unless told.
+    """
+
+    def __init__(self, widths: Sequence[float] = (0.05, 0.10)):
+        self.exponents = {float(width): exponent(width) for width in widths}
+        self.averages: dict[float, dict[str, Tensor]] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self.averages:
+            weights = dict(_weights(pl_module))
+            self.averages = {w: {k: v.detach().clone() for k, v in weights.items()} for w in self.exponents}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for width, average in self.averages.items():  # the strategy has moved the module by now
+            self.averages[width] = {k: v.to(pl_module.device) for k, v in average.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        weights = [weight for _, weight in _weights(pl_module)]
+        for width, gamma in self.exponents.items():
+            beta = (1 - 1 / trainer.global_step) ** (gamma + 1)
+            get_ema_multi_avg_fn(beta)(list(self.averages[width].values()), weights, 0)
+
+    @contextmanager
+    def use(self, width: float | None, pl_module: LightningModule) -> Iterator[None]:
+        """Run a block with the average of this width in place of the weights; None leaves the weights.
+
+        Raises:
+            UserError: no average of this width is kept.
+        """
+        if width is None:
+            yield
+            return
+        if width not in self.averages:
+            raise UserError(f"ema width: {width} is not kept; kept are {list(self.averages)} (callbacks.ema.widths)")
+        average = self.averages[width]
+        weights = {name: weight.data for name, weight in _weights(pl_module)}
+        try:
+            for name, weight in _weights(pl_module):
+                weight.data = average[name].to(weight.device)
+            yield
+        finally:
+            for name, weight in _weights(pl_module):
+                weight.data = weights[name]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["ema"] = {width: dict(average) for width, average in self.averages.items()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint.get("ema", {})
+        if missing := [width for width in self.exponents if width not in kept]:
+            raise UserError(
+                f"ema widths {missing} are not in the checkpoint, which has {list(kept)}; an average cannot be started "
+                f"in the middle of a run: ask for callbacks.ema.widths={list(kept)}"
+            )
+        self.averages = {width: dict(kept[width]) for width in self.exponents}
+
+
+def _weights(pl_module: LightningModule) -> Iterator[tuple[str, nn.Parameter]]:
+    """The denoiser's parameters, by the names they have in its state_dict."""
+    denoiser = pl_module.denoiser
+    assert isinstance(denoiser, nn.Module)
+    return denoiser.named_parameters()

@@ -1,0 +1,1 @@
+"""One file a command: compose, build, call, print."""

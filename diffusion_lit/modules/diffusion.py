@@ -1,0 +1,67 @@
+"""The one LightningModule: a denoiser that learns an objective."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from diffusion_lit.denoise import Denoiser
+from diffusion_lit.objectives import DenoisingScoreMatching
+
+__all__ = ["DiffusionModule"]
+
+
+class DiffusionModule(LightningModule):
+    """Train `denoiser` by `objective`; images seen are the unit of progress.
+
+    Args:
+        denoiser: what is trained.
+        objective: (denoiser, x_0, seed, positions, **condition) -> one loss a sample.
+        optimizer: parameters -> optimiser, such as functools.partial(torch.optim.Adam, lr=1e-3).
+        learning_rate: images seen -> factor of the optimiser's learning rate.
+        batch_size: images a step, over all processes.
+        seed: with an image's place in the stream it names the noise that the image gets.
+        conditions: keys of the batch that are passed on to the denoiser, such as ("label",).
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        objective: DenoisingScoreMatching,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        learning_rate: Callable[[int], float],
+        batch_size: int,
+        seed: int = 0,
+        conditions: Iterable[str] = (),
+    ):
+        super().__init__()
+        self.denoiser, self.objective = denoiser, objective
+        self.make_optimizer, self.learning_rate = optimizer, learning_rate
+        self.batch_size, self.seed, self.conditions = batch_size, seed, tuple(conditions)
+
+    @property
+    def images_seen(self) -> int:
+        """Images seen in training so far, over all processes."""
+        return self.trainer.global_step * self.batch_size * self.trainer.accumulate_grad_batches
+
+    def losses(self, batch: dict[str, Tensor]) -> Tensor:
+        """One loss a sample (B,), with the noise that (seed, position) names."""
+        condition = {key: batch[key] for key in self.conditions}
+        return self.objective(
+            self.denoiser, batch["image"], seed=self.seed, positions=batch["position"], **condition
+        )
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.losses(batch).mean()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameters())
+        batch = self.batch_size * self.trainer.accumulate_grad_batches
+        # scheduler step k holds while image k * batch .. (k + 1) * batch are learnt from
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate((step + 1) * batch))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
