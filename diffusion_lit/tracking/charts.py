@@ -12,7 +12,7 @@ __all__ = ["Line", "draw", "smooth"]
 
 _COLOURS = ("#3b82c4", "#d9822b", "#2a9d6f", "#c2477f", "#8763c5", "#8a8f3a", "#0e97a7", "#a8604a")
 _TEXT = "#010203"  # stands for the page's own colour and is replaced in the SVG
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "diffusion_lit",
     "font.size": 11,

@@ -46,7 +46,7 @@ class Comparison:
 
     def config_table(self) -> Table:
         """Return rows of differing config keys and columns of runs."""
-        return Table(["config key", *self.names], [[key, *(v or "–" for v in vs)] for key, vs in self.config.items()])
+        return Table(["config key", *self.names], [[key, *(v or "-" for v in vs)] for key, vs in self.config.items()])
 
     def text(self, width: int | None = None) -> str:
         """Return both tables for a terminal of `width` characters."""
@@ -108,4 +108,4 @@ def _numbers(record: RunRecord) -> dict[str, float]:
 
 
 def _shown(metric: str, value: float | None) -> str:
-    return "–" if value is None else show(value, quantity(metric).unit)
+    return "-" if value is None else show(value, quantity(metric).unit)

@@ -50,7 +50,7 @@ def learning_curves(runs: Mapping[str, list[dict[str, Any]]]) -> list[Chart]:
 
 
 def loss_by_noise(lines: list[dict[str, Any]]) -> list[Chart]:
-    """Draw the loss in each bin of noise level, one line for each of a few times in training, one chart for each EMA."""
+    """Draw the loss in each bin of noise level: a line for each of a few times in training, a chart for each EMA."""
     names = [name for name in _names(lines, skip=False) if name.startswith("loss_by_noise/")]
     charts = []
     for prefix in dict.fromkeys(name.rsplit("/", 1)[0] for name in names):

@@ -34,7 +34,7 @@ class Picture:
     about: dict[str, Any]
 
     def shown_width(self, at_most: int) -> int:
-        """Return the largest whole multiple of its width that is not above `at_most` pixels, so that pixels stay square."""
+        """Return the largest whole multiple of its width up to `at_most` pixels, so that pixels stay square."""
         return self.width * max(1, at_most // self.width)
 
 
@@ -59,7 +59,7 @@ def picture(path: Path, images_seen: int) -> Picture:
 
 
 def sample_grids(folder: Path) -> list[Picture]:
-    """Return the grids of generated images over training, earliest first; some of them evenly spread if there are many."""
+    """Return the grids of generated images over training, earliest first; if there are many, some evenly spread."""
     paths = {int(path.stem): path for path in (folder / "samples").glob("*.png") if path.stem.isdigit()}
     return [picture(paths[seen], seen) for seen in spread(sorted(paths), 8)]
 

@@ -60,11 +60,9 @@ def headlines(summary: Mapping[str, float]) -> list[tuple[Cell, str]]:
     result = []
     for key in (key for key in _HEADLINES if key in summary):
         what = quantity(key)
-        own = Cell(key, summary[key], show(summary[key], what.unit), what.title)
-        rivals = {
-            k: v for k, v in summary.items() if k.split("/")[0] == key.split("/")[0] and is_baseline(k) and k != key
-        }
-        rivals = {k: v for k, v in rivals.items() if not k.endswith("/floor")}
+        own = Cell(key, summary[key], show(summary[key], what.unit), _headline(key))
+        kind = key.split("/")[0] + "/"
+        rivals = {k: v for k, v in summary.items() if k.startswith(kind) and is_baseline(k) and not _is_floor(k)}
         winners = best(list(rivals.values()), what.goal) or set(range(len(rivals)))
         against = [f"{plain_words(k.split('/')[-1])} {show(v, what.unit)}" for k, v in rivals.items()]
         note = f"best baseline: {against[min(winners)]}" if against else what.note
@@ -108,7 +106,7 @@ def lead(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _ranked(what: Quantity, numbers: Mapping[str, float]) -> Group:
-    rated = [v for k, v in numbers.items() if not k.endswith("/floor")]
+    rated = [v for k, v in numbers.items() if not _is_floor(k)]
     winners = {rated[i] for i in best(list(rated), what.goal)}
     largest = max((abs(v) for v in numbers.values() if abs(v) < float("inf")), default=0.0) or 1.0
     cells = [
@@ -117,14 +115,23 @@ def _ranked(what: Quantity, numbers: Mapping[str, float]) -> Group:
             value=value,
             text=show(value, what.unit),
             label=plain_words(key.split("/", 1)[1]),
-            best=value in winners and not key.endswith("/floor"),
+            best=value in winners and not _is_floor(key),
             ours=not is_baseline(key),
             share=round(100 * min(1.0, abs(value) / largest), 1) if abs(value) < float("inf") else 0.0,
         )
         for key, value in numbers.items()
     ]
     sign = -1 if what.goal == "high" else 1
-    return Group(what, sorted(cells, key=lambda c: (c.metric.endswith("/floor"), sign * (c.value or 0.0))))
+    return Group(what, sorted(cells, key=lambda c: (_is_floor(c.metric), sign * (c.value or 0.0))))
+
+
+def _headline(key: str) -> str:
+    title, _, whose = quantity(key).title, *key.partition("/")[1:]
+    return f"{title}, {plain_words(whose)}" if whose else title
+
+
+def _is_floor(key: str) -> bool:
+    return key.endswith("/floor")  # real against real: nothing competes with it
 
 
 def _goal(column: str) -> str:
@@ -141,7 +148,7 @@ def _judged(column: str, metrics: Mapping[str, Any]) -> float | None:
 def _restoration_text(column: str, metrics: Mapping[str, Any]) -> str:
     value, ratio = metrics.get(column), _judged(column, metrics)
     if value is None:
-        return "–"
+        return "-"
     if column == "misfit" and ratio is not None:
         return f"{show(value)} / {show(metrics['misfit_expected'])} = {ratio:.2f}"
     return show(value, quantity(column).unit)

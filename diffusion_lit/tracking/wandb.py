@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.wandb import WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from diffusion_lit.tracking.record import RunRecord
 
@@ -17,8 +17,8 @@ __all__ = ["ImagesWandbLogger", "upload"]
 class ImagesWandbLogger(WandbLogger):
     """Lightning's W&B logger with the run identity as its id and images seen as its step.
 
-    Because W&B's own step is `images_seen`, a requeued job goes on in the same W&B run, and points that it logs a second
-    time are dropped there instead of doubled.
+    Because W&B's own step is `images_seen`, a requeued job goes on in the same W&B run, and points that it logs
+    a second time are dropped there instead of doubled.
 
     Args:
         folder: the run folder; W&B's files go to its wandb/.

@@ -35,14 +35,14 @@ _QUANTITIES = {
         "Fréchet distance (AlexNet features)",
         "",
         "low",
-        "Between generated and held-out images; lower is better. The floor is the distance between real images and real "
-        "images at the same number of samples: no model can be expected below it.",
+        "Between generated and held-out images; lower is better. The floor is the distance between real images and "
+        "real images at the same number of samples: no model can be expected below it.",
     ),
     "kid": Quantity("Kernel distance", "", "low", "Between generated and held-out images; lower is better."),
     "loss": Quantity("Loss", "", "low"),
     "misfit": Quantity("Misfit"),
     "misfit_ratio": Quantity(
-        "Data misfit / expected", "", "one", "‖y − A x‖ / σ against its expected value; 1 is right."
+        "Data misfit / expected", "", "one", "||y - A x|| / sigma against its expected value; 1 is right."
     ),
     "images_seen": Quantity("Images seen", "images"),
     "train_seconds": Quantity("Training time", "s"),
@@ -64,6 +64,7 @@ _WORDS = {
     "pigdm": "ΠGDM",
     "mmps": "MMPS",
     "repaint": "RePaint",
+    "measurement": "measured",
     "standard deviation": "std. dev.",
 }
 
@@ -90,11 +91,11 @@ def is_baseline(name: str) -> bool:
 def show(value: float, unit: str = "") -> str:
     """Return a number as a reader wants it: four significant digits, thousands apart, seconds as a duration."""
     if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "not a number")
+        return "not a number" if math.isnan(value) else "infinite"
     if unit == "s":
         return _duration(value)
     if unit == "dB":
-        return f"{value:.2f} dB".replace("-", "−")
+        return f"{value:.2f} dB"
     if value == round(value) and abs(value) < 1e15:
         text = f"{int(value):,}"
     elif 1e-3 <= abs(value) < 1e5:
@@ -102,7 +103,7 @@ def show(value: float, unit: str = "") -> str:
         text = f"{value:,.{digits}f}"
     else:
         text = f"{value:.3g}"
-    return text.replace("-", "−").replace(",", "\u202f")
+    return text
 
 
 def best(values: list[float | None], goal: str) -> set[int]:
