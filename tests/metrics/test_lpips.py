@@ -17,7 +17,7 @@ def corner(photo, side=256):
 
 @pytest.mark.parametrize("first", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_vgg_on_photographs(first):
-    # The reference numbers came without their crop. Of six preparations the top-left 256 pixels agree with them, to .006;
+    # The reference numbers name no crop. Of six preparations the top-left 256 pixels agree with them, to .006;
     # so this pins the scale of the distance and the order of the images, not the third digit.
     photo, noise = corner(astronaut()), torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     others = [photo + 0.05 * noise, photo + 0.2 * noise, photo + 0.5 * noise, corner(chelsea())]
