@@ -126,11 +126,11 @@ class GaussianMixtureDenoiser(Denoiser):
         """The exact posterior p(x_0 | y) for a linear operator and Gaussian noise: a mixture again.
 
         Args:
-            measurement: a Measurement of one y, whose operator has `.matrix()` (d_y, d) and whose noise has
-                `.covariance(d_y)` (d_y, d_y).
+            measurement: a Measurement of one y: `.values` (d_y,), whose operator has `.matrix()` (d_y, d) and whose
+                noise has `.covariance(d_y)` (d_y, d_y).
         """
         matrix = measurement.operator.matrix().double()
-        y = measurement.y.double().flatten()
+        y = measurement.values.to(matrix)
         covariance = self._full_covariances()
         # per component: S = A C A^T + Sigma_y, gain = C A^T S^-1; weights times N(y; A m, S)
         innovation = matrix @ covariance @ matrix.mT + measurement.noise.covariance(len(y)).to(matrix)

@@ -1,0 +1,7 @@
+"""D -> D_y: one rule a file."""
+
+from diffusion_lit.inverse.guidance.base import Guidance, GuidedDenoiser
+from diffusion_lit.inverse.guidance.mmps import MMPS
+from diffusion_lit.inverse.guidance.pigdm import PiGDM
+
+__all__ = ["MMPS", "Guidance", "GuidedDenoiser", "PiGDM"]

@@ -1,0 +1,15 @@
+"""Posterior methods by name: methods["mmps"](steps=100)(denoiser, measurement, samples=16, seed=0)."""
+
+from diffusion_lit.inverse.base import Method
+from diffusion_lit.inverse.guidance import MMPS, PiGDM
+from diffusion_lit.inverse.posterior import DPS, RePaint, Replacement
+
+__all__ = ["Method", "methods"]
+
+methods: dict[str, type[Method]] = {
+    "replacement": Replacement,
+    "repaint": RePaint,
+    "dps": DPS,
+    "pigdm": PiGDM,
+    "mmps": MMPS,
+}

@@ -1,0 +1,8 @@
+"""Methods with a step of their own, one a file."""
+
+from diffusion_lit.inverse.posterior.base import Stepwise
+from diffusion_lit.inverse.posterior.dps import DPS
+from diffusion_lit.inverse.posterior.repaint import RePaint
+from diffusion_lit.inverse.posterior.replacement import Replacement
+
+__all__ = ["DPS", "RePaint", "Replacement", "Stepwise"]

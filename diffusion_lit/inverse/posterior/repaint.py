@@ -1,0 +1,80 @@
+"""RePaint: replacement that goes back and forth to let hidden and measured pixels agree (Lugmayr et al. 2022)."""
+
+from itertools import pairwise
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from diffusion_lit.denoise import Batch, Denoiser
+from diffusion_lit.errors import UserError
+from diffusion_lit.inverse.measurement import Measurement
+from diffusion_lit.inverse.posterior.replacement import Replacement
+from diffusion_lit.noise import Schedule
+from diffusion_lit.randomness import Randomness
+from diffusion_lit.samplers.grids import Grid
+
+__all__ = ["RePaint", "forward_jump", "schedule_jumps"]
+
+
+def schedule_jumps(steps: int, jump_length: int, jump_n_sample: int) -> list[int]:
+    """Return the levels visited, steps = noise down to 0 = data (Lugmayr et al. 2022, appendix B).
+
+    At levels 1, 1 + j, 1 + 2j, ... < steps - j + 1 the walk jumps up by j = jump_length, jump_n_sample - 1 times.
+    """
+    left = dict.fromkeys(range(1, steps - jump_length + 1, jump_length), jump_n_sample - 1)
+    levels = [steps]
+    while levels[-1] > 0:
+        levels.append(levels[-1] - 1)
+        if left.get(levels[-1], 0) > 0:
+            left[levels[-1]] -= 1
+            levels.append(levels[-1] + jump_length)
+    return levels
+
+
+def forward_jump(schedule: Schedule, x_s: Batch, s: Tensor, t: Tensor, noise: Randomness) -> Batch:
+    """Draw x_t from q(x_t | x_s) for t > s: shrunk to alpha_t, and the noise that is missing."""
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
+    ratio = alpha_t / alpha_s
+    missing = (sigma_t**2 - ratio**2 * sigma_s**2).clamp_min(0).sqrt()
+    return ratio.to(x_s) * x_s + missing.to(x_s) * noise.normal(*x_s.shape[1:], dtype=x_s.dtype)
+
+
+class RePaint(Replacement):
+    """Replacement with resampling: after every `jump_length` levels it diffuses back up and comes down again.
+
+    Args:
+        steps: levels of the grid; the paper's 250.
+        jump_length: levels of one jump up.
+        jump_n_sample: passes over each stretch; 1 is plain replacement.
+        grid: of times.
+
+    Raises:
+        UserError: jump_length or jump_n_sample is below 1.
+    """
+
+    def __init__(self, steps: int = 250, jump_length: int = 10, jump_n_sample: int = 10, grid: Grid | None = None):
+        super().__init__(steps, grid)
+        if min(jump_length, jump_n_sample) < 1:
+            raise UserError(f"jump_length {jump_length}, jump_n_sample {jump_n_sample}: both are at least 1")
+        self.levels = schedule_jumps(steps, jump_length, jump_n_sample)
+
+    @property
+    def nfe(self) -> int:
+        return sum(after < before for before, after in pairwise(self.levels))
+
+    def walk(
+        self,
+        denoiser: Denoiser,
+        measurement: Measurement,
+        x: Batch,
+        times: Float64[Tensor, " times"],
+        noise: Randomness,
+        **condition,
+    ) -> Batch:
+        for before, after in pairwise(self.levels):
+            t, s = times[self.steps - before], times[self.steps - after]
+            if after > before:
+                x = forward_jump(denoiser.schedule, x, t, s, noise)
+            else:
+                x = self.step(denoiser, measurement, x, t, s, noise, **condition)
+        return x
