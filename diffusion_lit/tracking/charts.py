@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusion_lit.errors import UserError
+from diffusion_lit.tracking.words import Number
 
 __all__ = ["Line", "draw", "smooth"]
 
@@ -36,13 +37,13 @@ class Line:
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[Number]
+    y: Sequence[Number]
     faint: bool = False
-    colour: float | None = None
+    colour: Number | None = None
 
 
-def smooth(values: Sequence[float], width: float) -> list[float]:
+def smooth(values: Sequence[Number], width: Number) -> list[Number]:
     """Return the exponential moving average over about `width` points, without the pull towards its start at 0.
 
     Args:

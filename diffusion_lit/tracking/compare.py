@@ -8,7 +8,7 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.tracking.identity import canonical
 from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.table import Table
-from diffusion_lit.tracking.words import best, quantity, show
+from diffusion_lit.tracking.words import Number, best, quantity, show
 
 __all__ = ["Comparison", "compare", "run_names"]
 
@@ -27,7 +27,7 @@ class Comparison:
     """
 
     names: list[str]
-    numbers: dict[str, list[float | None]]
+    numbers: dict[str, list[Number | None]]
     config: dict[str, list[str | None]]
 
     def best(self, metric: str) -> set[int]:
@@ -95,7 +95,7 @@ def run_names(folders: Sequence[str | Path]) -> list[str]:
     return names if paths else []
 
 
-def _numbers(record: RunRecord) -> dict[str, float]:
+def _numbers(record: RunRecord) -> dict[str, Number]:
     summary = record.summary
     numbers = dict(summary)
     for line in record.read_metrics():
@@ -107,5 +107,5 @@ def _numbers(record: RunRecord) -> dict[str, float]:
     return numbers
 
 
-def _shown(metric: str, value: float | None) -> str:
+def _shown(metric: str, value: Number | None) -> str:
     return "-" if value is None else show(value, quantity(metric).unit)

@@ -18,6 +18,7 @@ from diffusion_lit.files import write_text
 from diffusion_lit.tracking import lines
 from diffusion_lit.tracking.identity import differences, run_identity
 from diffusion_lit.tracking.machine import git_state, hardware
+from diffusion_lit.tracking.words import Number
 
 __all__ = ["RunRecord"]
 
@@ -45,7 +46,7 @@ class RunRecord:
         return self._read_json("run.json", f"{self.folder}: no run was started here (run.json is missing)")
 
     @property
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Number]:
         """Return summary.json, the final table; empty while there is none."""
         summary = self._read_json("summary.json") if (self.folder / "summary.json").exists() else {}
         return {key: float(value) if value in ("nan", "inf", "-inf") else value for key, value in summary.items()}
@@ -108,15 +109,15 @@ class RunRecord:
         self._write_json("run.json", run)
         return identity
 
-    def progress(self, seconds: float) -> None:
+    def progress(self, seconds: Number) -> None:
         """Note that this attempt has trained for `seconds` so far; train_seconds is the sum over the attempts."""
         self._timed(seconds)
 
-    def finish(self, seconds: float) -> None:
+    def finish(self, seconds: Number) -> None:
         """Note that training reached its end after `seconds` in this attempt."""
         self._timed(seconds, finished=_now())
 
-    def write_summary(self, summary: Mapping[str, float]) -> None:
+    def write_summary(self, summary: Mapping[str, Number]) -> None:
         """Write summary.json: flat keys to numbers, whole or not at all."""
         plain = json.loads(lines.encode(summary))
         self._write_json("summary.json", plain)
@@ -125,7 +126,7 @@ class RunRecord:
         """Return the lines of metrics.jsonl; see `lines.read`."""
         return lines.read(self.folder / "metrics.jsonl")
 
-    def series(self, name: str) -> tuple[list[int], list[float]]:
+    def series(self, name: str) -> tuple[list[int], list[Number]]:
         """Return the images seen and the values of one metric."""
         return lines.series(self.read_metrics(), name)
 
@@ -143,7 +144,7 @@ class RunRecord:
             f"(task_name=...) or folder, put the old values back to go on with it, or remove the folder."
         )
 
-    def _timed(self, seconds: float, **changes: Any) -> None:
+    def _timed(self, seconds: Number, **changes: Any) -> None:
         run = self.run
         run["attempts"][-1]["seconds"] = round(float(seconds), 3)
         run["train_seconds"] = round(sum(attempt.get("seconds", 0.0) for attempt in run["attempts"]), 3)

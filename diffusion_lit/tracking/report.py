@@ -15,7 +15,7 @@ from diffusion_lit.tracking.identity import flatten
 from diffusion_lit.tracking.pictures import restorations, sample_grids
 from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.results import headlines, lead, restoration_table, summary_groups
-from diffusion_lit.tracking.words import plain_words, quantity, show
+from diffusion_lit.tracking.words import Number, plain_words, quantity, show
 
 __all__ = ["write_report"]
 
@@ -82,7 +82,7 @@ def _run(name: str, record: RunRecord, metrics: list[dict[str, Any]]) -> dict[st
     }
 
 
-def _cost(run: dict[str, Any], summary: dict[str, float], metrics: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
+def _cost(run: dict[str, Any], summary: dict[str, Number], metrics: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
     """Return (words, metric name, value) of what the run took."""
     seconds = run.get("train_seconds") or summary.get("train_seconds")
     seen = metrics[-1]["images_seen"] if metrics else summary.get("images_seen")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusion_lit.tracking.pictures import Picture
-from diffusion_lit.tracking.words import Quantity, best, is_baseline, plain_words, quantity, show
+from diffusion_lit.tracking.words import Number, Quantity, best, is_baseline, plain_words, quantity, show
 
 __all__ = ["Cell", "Group", "headlines", "lead", "restoration_table", "summary_groups"]
 
@@ -28,12 +28,12 @@ class Cell:
     """
 
     metric: str
-    value: float | None
+    value: Number | None
     text: str
     label: str = ""
     best: bool = False
     ours: bool = True
-    share: float = 0.0
+    share: Number = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Group:
     cells: list[Cell]
 
 
-def summary_groups(summary: Mapping[str, float]) -> list[Group]:
+def summary_groups(summary: Mapping[str, Number]) -> list[Group]:
     """Return the final table as one group a quantity (head of the key), and one of all that stands alone."""
-    grouped: dict[str, dict[str, float]] = {}
+    grouped: dict[str, dict[str, Number]] = {}
     for key, value in summary.items():
         if "/" in key:
             grouped.setdefault(key.split("/")[0], {})[key] = value
@@ -55,7 +55,7 @@ def summary_groups(summary: Mapping[str, float]) -> list[Group]:
     return groups + ([Group(Quantity("Calibration and cost"), alone)] if alone else [])
 
 
-def headlines(summary: Mapping[str, float]) -> list[tuple[Cell, str]]:
+def headlines(summary: Mapping[str, Number]) -> list[tuple[Cell, str]]:
     """Return the few numbers to see first, each with the number to hold it against, in words."""
     result = []
     for key in (key for key in _HEADLINES if key in summary):
@@ -105,7 +105,7 @@ def lead(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _ranked(what: Quantity, numbers: Mapping[str, float]) -> Group:
+def _ranked(what: Quantity, numbers: Mapping[str, Number]) -> Group:
     rated = [v for k, v in numbers.items() if not _is_floor(k)]
     winners = {rated[i] for i in best(list(rated), what.goal)}
     largest = max((abs(v) for v in numbers.values() if abs(v) < float("inf")), default=0.0) or 1.0
@@ -138,7 +138,7 @@ def _goal(column: str) -> str:
     return "one" if column == "misfit" else quantity(column).goal
 
 
-def _judged(column: str, metrics: Mapping[str, Any]) -> float | None:
+def _judged(column: str, metrics: Mapping[str, Any]) -> Number | None:
     if column == "misfit":
         expected = metrics.get("misfit_expected")
         return metrics["misfit"] / expected if expected and metrics.get("misfit") is not None else None

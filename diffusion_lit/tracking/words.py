@@ -3,7 +3,10 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["Quantity", "best", "is_baseline", "plain_words", "quantity", "show"]
+__all__ = ["Number", "Quantity", "best", "is_baseline", "plain_words", "quantity", "show"]
+
+
+Number = int | float  # a checker of types at run time takes an integer for no float
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def is_baseline(name: str) -> bool:
     return name.rsplit("/", 1)[-1] not in _OURS
 
 
-def show(value: float, unit: str = "") -> str:
+def show(value: Number, unit: str = "") -> str:
     """Return a number as a reader wants it: four significant digits, thousands apart, seconds as a duration."""
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
@@ -106,7 +109,7 @@ def show(value: float, unit: str = "") -> str:
     return text
 
 
-def best(values: list[float | None], goal: str) -> set[int]:
+def best(values: list[Number | None], goal: str) -> set[int]:
     """Return the positions of the best values; none if there is nothing to choose or no known direction.
 
     Args:
@@ -121,7 +124,7 @@ def best(values: list[float | None], goal: str) -> set[int]:
     return {i for i, c in cost.items() if c == min(cost.values())}
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: Number) -> str:
     if seconds < 10:
         return f"{seconds:.2g} s"
     if seconds < 90:

@@ -18,7 +18,9 @@ def test_every_logger_config_builds_its_loggers(tmp_path, choice, offline):
     root = {"run_identity": "3f2a9c81b0", "task_name": "demo", "batch_size": 128, "tags": ["a"]}
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         group = compose(overrides=[f"+logger={choice}"])
-    loggers = instantiate(OmegaConf.merge(group, root, {"paths": {"run": str(tmp_path)}}).logger)
+    loggers = instantiate(
+        OmegaConf.merge(OmegaConf.to_container(group), root, {"paths": {"run": str(tmp_path)}}).logger
+    )
     assert isinstance(loggers.jsonl, JsonlLogger)
     assert loggers.jsonl.path == tmp_path / "metrics.jsonl"
     if offline is not None:

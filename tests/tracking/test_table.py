@@ -5,10 +5,10 @@ TABLE = Table(["run", "psnr", "a|b"], [["demo", "12.5", "1"], ["other run", "9",
 
 def test_text_is_aligned_and_marks():
     assert TABLE.text().splitlines() == [
-        "run         psnr   a|b",
-        "-----------------------",
-        "demo       12.5*     1",
-        "other run     9      2",
+        "run        psnr   a|b",
+        "----------------------",
+        "demo       12.5*    1",
+        "other run     9     2",
     ]
 
 

@@ -29,10 +29,11 @@ def test_offline_writes_files_under_the_identity_and_never_leaves_the_machine(tm
     logger = ImagesWandbLogger(run, "3f2a9c81b0", "mnist", batch_size=128, tags=["a"], config={"seed": 0})
     logger.log_metrics({"train/loss": 1.0}, step=2)
     logger.log_metrics({"fd": 2.0, "images_seen": 512.0})
+    logger.log_metrics({"train/loss": 0.5, "images_seen": 640.0})  # W&B closes a step when the next one begins
     experiment = logger.experiment
     assert (experiment.id, experiment.group, experiment.job_type) == ("3f2a9c81b0", "mnist", "train")
     assert (experiment.tags, experiment.config["seed"]) == (("a",), 0)
-    assert experiment.step == 512
+    assert experiment.step == 640
     assert dict(experiment.summary).items() >= {"train/loss": 1.0, "fd": 2.0, "images_seen": 512}.items()
     wandb.finish()
     assert list(run.glob("wandb/offline-run-*/run-3f2a9c81b0.wandb"))
