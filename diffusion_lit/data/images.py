@@ -7,13 +7,10 @@ import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
-from webdataset.autodecode import imagehandler
 
 from diffusion_lit.data.sources.item import Array
 
 __all__ = ["decode_png", "encode_png", "to_unit"]
-
-_DECODERS = {channels: imagehandler(spec) for channels, spec in {1: "l8", 3: "rgb8"}.items()}
 
 
 def encode_png(image: Array) -> bytes:
@@ -25,7 +22,9 @@ def encode_png(image: Array) -> bytes:
 
 def decode_png(data: bytes, channels: int) -> Array:
     """Decode PNG bytes to uint8, (H, W) for one channel and (H, W, 3) for three; raises what Pillow raises."""
-    return np.asarray(_DECODERS[channels]("png", data))
+    # PNG only: what else Pillow can open has no business in a shard, and a damaged image is not tried as all of it.
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        return np.asarray(image.convert("L" if channels == 1 else "RGB"))
 
 
 def to_unit(images: UInt8[np.ndarray, "batch height width *channels"]) -> Float32[Tensor, "batch channel height width"]:

@@ -84,8 +84,8 @@ def collate(samples: Sequence[Sample], shape: tuple[int, int, int], positions: S
             row[:] = _exactly(decode_png(sample.png, channels), row.shape)
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(
-                f"{sample.place}: image {sample.id:09d} of this shard does not decode ({error}). Copy the pack again, "
-                "or pack anew."
+                f"{sample.place}: image {sample.id:09d} of this shard does not decode ({type(error).__name__}). "
+                "Copy the pack again, or pack anew."
             ) from error
     batch = {
         "image": to_unit(pixels),

@@ -3,7 +3,7 @@
 There are L virtual lanes. Think of the shards of pass 0, permuted by (seed, 0), then those of pass 1, permuted by
 (seed, 1), and so on: one endless row. It is dealt to the lanes in turn, so lane l takes the places l, l + L, l + 2L
 and so on of the row. What a lane gets within one pass it reads in blocks of m shards; the samples of a block are
-permuted by (seed, pass, lane, block). Global batch k takes the next B / L samples of every lane, in the order of the lanes.
+permuted by (seed, pass, lane, block). Global batch k takes the next B / L samples of every lane, in lane order.
 
 * Each pass has each shard once, so each image is seen exactly once a pass, by the lane that was dealt its shard.
 * Lanes never wait for each other and need not be equal: a lane goes on to its next pass when its own shards are read.

@@ -1,7 +1,7 @@
 """Digits that a Python package brings: nothing is downloaded."""
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Integer, UInt8
 
 from diffusion_lit.data.sources.item import Item, array_items, rank_in_class, split_every
 
@@ -28,7 +28,7 @@ def mnist5k() -> list[Item]:
 
 def _stratified(
     images: UInt8[np.ndarray, "n height width"],
-    labels: Int[np.ndarray, " n"],
+    labels: Integer[np.ndarray, " n"],
     name: str,
     period: int,
     validation: tuple[int, ...],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Integer, UInt8
 
 from diffusion_lit.errors import UserError
 
@@ -37,7 +37,7 @@ class Item:
     load: Callable[[], Array]
 
 
-def rank_in_class(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+def rank_in_class(labels: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
     """Number the items of each class 0, 1, 2, ... in their order: their place in an interleaved order."""
     ranks = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels):
@@ -47,7 +47,7 @@ def rank_in_class(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
 
 
 def split_every(
-    period: int, n: int, labels: Int[np.ndarray, " n"] | None, validation: Sequence[int], test: Sequence[int] = ()
+    period: int, n: int, labels: Integer[np.ndarray, " n"] | None, validation: Sequence[int], test: Sequence[int] = ()
 ) -> list[str]:
     """Give every `period`-th image to the same split.
 
@@ -66,7 +66,7 @@ def split_every(
 
 def array_items(
     images: UInt8[np.ndarray, "n height width *channels"],
-    labels: Int[np.ndarray, " n"] | None,
+    labels: Integer[np.ndarray, " n"] | None,
     splits: Sequence[str],
     name: str,
     ids: Sequence[int] | None = None,

@@ -1,11 +1,12 @@
 """The photos that scikit-image, scikit-learn and matplotlib bring, cut into patches."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from diffusion_lit.data.sources.image_folder import load_image
-from diffusion_lit.data.sources.item import Array, Item
+from diffusion_lit.data.sources.item import Item
 from diffusion_lit.errors import UserError
 
 __all__ = ["photos"]
@@ -46,22 +47,11 @@ def photos(size: int = 32) -> list[Item]:
         # Numbered in a fixed shuffle: the first n ids of a split come from all over its photos.
         for number, k in enumerate(np.random.default_rng(place).permutation(len(corners))):
             y, x = corners[k]
-            items.append(
-                Item(
-                    number * len(_PHOTOS) + place,
-                    split,
-                    None,
-                    f"{file}[{y}, {x}]",
-                    lambda p=photo, y=y, x=x: _cut(p, y, x, size),
-                )
-            )
+            cut = partial(photo.__getitem__, (slice(y, y + size), slice(x, x + size)))
+            items.append(Item(number * len(_PHOTOS) + place, split, None, f"{file}[{y}, {x}]", cut))
     if not items:
         raise UserError(f"photos: no patch of size={size} fits into a photo; choose a size of at most 300.")
     return items
-
-
-def _cut(photo: Array, y: int, x: int, size: int) -> Array:
-    return photo[y : y + size, x : x + size]
 
 
 def _locate(package: str) -> Path:

@@ -1,0 +1,195 @@
+"""The stream is a pure function of (seed, images seen), whoever reads it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_lit.data import HeldOutLoader, Manifest, ShardsDataModule, StreamLoader, pack
+from diffusion_lit.data.stream import permutation
+from diffusion_lit.errors import UserError
+
+
+def _first(loader: StreamLoader, batches: int) -> list[dict[str, Tensor]]:
+    return list(islice(loader, batches))
+
+
+def _ids(batches: list[dict[str, Tensor]]) -> list[int]:
+    return torch.cat([batch["id"] for batch in batches]).tolist()
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """25 training images of 3 x 5 pixels in 5 unequal shards (4 or 6 images), without labels."""
+    folder = tmp_path_factory.mktemp("uneven")
+    images = np.random.default_rng(0).integers(0, 256, (32, 3, 5), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    return pack("npz", folder / "pack", shards=5, progress=False, path=str(folder / "images.npz"))
+
+
+def test_a_batch_is_images_labels_ids_and_positions(digits: Manifest) -> None:
+    batch = _first(StreamLoader(digits.root, 16, images_seen=32), 1)[0]
+    assert batch["image"].shape == (16, 1, 8, 8)
+    assert batch["image"].dtype == torch.float32
+    assert (batch["image"].min(), batch["image"].max()) == (-1, 1)
+    assert batch["position"].tolist() == list(range(32, 48))
+    held = ShardsDataModule(digits.root, 8).held_out("train")
+    rows = torch.searchsorted(held["id"], batch["id"])
+    assert torch.equal(held["image"][rows], batch["image"])
+    assert torch.equal(held["label"][rows], batch["label"])
+
+
+def test_permutations_are_fixed_for_ever_and_depend_on_the_whole_key() -> None:
+    assert permutation(8, 0, 1, 2).tolist() == [3, 4, 7, 6, 1, 5, 2, 0]
+    assert len({tuple(permutation(20, *key)) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}) == 4
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_it_can_be_entered_anywhere(uneven: Manifest, block: int) -> None:
+    whole = _first(StreamLoader(uneven, 4, seed=3, lanes=2, block=block), 60)
+    for start in (1, 7, 24, 49):
+        again = _first(StreamLoader(uneven, 4, seed=3, lanes=2, block=block, images_seen=4 * start), 60 - start)
+        for a, b in zip(whole[start:], again, strict=True):
+            assert a.keys() == b.keys()
+            assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_each_pass_of_a_lane_has_the_shards_dealt_to_it_and_all_lanes_have_all(uneven: Manifest) -> None:
+    loader = StreamLoader(uneven, 2, lanes=2)
+    size = uneven.count("train")
+    given: list[list[int]] = [[], []]
+    for batch in _first(loader, 6 * size):
+        for lane in range(2):
+            given[lane].append(int(batch["id"][lane]))
+    shard_ids = [[s.id for s in _samples(uneven, i)] for i in range(5)]
+    place = [0, 0]
+    for epoch in range(8):
+        seen: Counter[int] = Counter()
+        orders = []
+        for lane in range(2):
+            mine = loader.stream._dealt(loader.stream._order(epoch), epoch, lane)
+            number = sum(len(shard_ids[i]) for i in mine)
+            part = given[lane][place[lane] : place[lane] + number]
+            assert sorted(part) == sorted(i for s in mine for i in shard_ids[s])
+            place[lane] += number
+            seen.update(part)
+            orders.append(part)
+        assert len(seen) == size
+        assert set(seen.values()) == {1}
+
+
+def _samples(manifest: Manifest, shard: int):
+    from diffusion_lit.data.shards import read_shard
+
+    return read_shard(manifest, manifest.shards("train")[shard])
+
+
+def test_lanes_keep_pace_when_they_do_not_divide_the_shards(uneven: Manifest) -> None:
+    # Shards of 5 +- 1 images dealt in turn: after n images a lane has had one shard more than another at most.
+    counts = Counter(_ids(_first(StreamLoader(uneven, 4, lanes=4), 25 * 40)))
+    assert len(counts) == uneven.count("train")
+    mean = 100 * 40 / uneven.count("train")
+    assert max(abs(count - mean) for count in counts.values()) < 0.1 * mean
+
+
+def test_order_depends_on_the_seed_and_differs_between_passes(digits: Manifest) -> None:
+    size = digits.count("train")
+    ids = _ids(_first(StreamLoader(digits, 8), 2 * size // 8))
+    assert ids != _ids(_first(StreamLoader(digits, 8, seed=1), 2 * size // 8))
+    assert ids[:size] != ids[size:]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_global_batches_are_the_same_for_every_world_size(digits: Manifest, world_size: int) -> None:
+    whole = _first(StreamLoader(digits, 16), 3)
+    ranks = [_first(StreamLoader(digits, 16, rank=rank, world_size=world_size), 3) for rank in range(world_size)]
+    for k, batch in enumerate(whole):
+        for key, value in batch.items():
+            assert torch.equal(torch.cat([rank[k][key] for rank in ranks]), value)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize(("method", "rank", "workers"), [("fork", 1, 2), ("forkserver", 1, 2), ("spawn", 0, 2)])
+def test_workers_change_nothing(digits: Manifest, method: str, rank: int, workers: int) -> None:
+    state = torch.get_rng_state()
+    given = {"images_seen": 1440, "rank": rank, "world_size": 2}
+    alone = _first(StreamLoader(digits, 16, **given), 3)
+    shared = _first(StreamLoader(digits, 16, num_workers=workers, start_method=method, **given), 3)
+    for a, b in zip(alone, shared, strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("root", ["file:{}", "pipe:cat {}"])
+def test_it_reads_through_webdatasets_urls(digits: Manifest, root: str) -> None:
+    loader = StreamLoader(root.format(digits.root), 16)
+    assert _ids(_first(loader, 2)) == _ids(_first(StreamLoader(digits, 16), 2))
+
+
+def test_a_new_iteration_asks_where_it_stands(digits: Manifest) -> None:
+    seen: Iterator[int] = iter([0, 64])
+    loader = StreamLoader(digits, 16, images_seen=lambda: next(seen))
+    assert _first(loader, 1)[0]["position"][0] == 0
+    assert _first(loader, 1)[0]["position"][0] == 64
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cut", [0, 7000, 1024 * 30])
+def test_a_shard_truncated_after_the_check_is_named(damaged: Path, cut: int, workers: int) -> None:
+    loader = StreamLoader(damaged, 16, num_workers=workers)
+    shard = damaged / "train-000005.tar"
+    shard.write_bytes(shard.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"^\S*train-000005\.tar: .*expected by manifest\.json") as raised:
+        _first(loader, 400)
+    assert "Traceback" not in str(raised.value)
+
+
+def test_a_damaged_image_and_a_missing_shard_are_named(damaged: Path) -> None:
+    loader = StreamLoader(damaged, 16)
+    shard = damaged / "train-000002.tar"
+    content = bytearray(shard.read_bytes())
+    start = content.index(b"\x89PNG")
+    content[start + 8 : start + 60] = bytes(52)
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"train-000002\.tar: image \d{9} of this shard does not decode"):
+        _first(loader, 200)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"train-000002\.tar: the shard is missing"):
+        _first(loader, 200)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 16, "lanes": 16}, "shards: 8 < 16 = lanes .*--shards 16 or more"),
+        ({"batch_size": 12}, "batch_size: 12 is not a multiple of 8"),
+        ({"batch_size": 16, "world_size": 3}, "lanes: 8 is not a multiple of 3 = 3 ranks x 1 workers"),
+        ({"batch_size": 16, "num_workers": 3}, "lanes: 8 is not a multiple of 3 = 1 ranks x 3 workers"),
+        ({"batch_size": 16, "seed": -1}, "seed=-1"),
+    ],
+)
+def test_numbers_that_do_not_divide_are_explained(digits: Manifest, given: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        StreamLoader(digits, **given)
+
+
+def test_a_start_between_lanes_is_refused(digits: Manifest) -> None:
+    with pytest.raises(UserError, match="images_seen: 3 is not a multiple of 8"):
+        _first(StreamLoader(digits, 16, images_seen=3), 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_held_out_loaders_give_every_image_once(digits: Manifest, world_size: int) -> None:
+    loaders = [HeldOutLoader(digits, "test", 16, rank, world_size) for rank in range(world_size)]
+    batches = [list(loader) for loader in loaders]
+    assert [len(of_rank) for of_rank in batches] == [len(loader) for loader in loaders]
+    positions = torch.cat([batch["position"] for of_rank in batches for batch in of_rank])
+    assert sorted(positions.tolist()) == list(range(digits.count("test")))
+    assert batches[-1][0]["position"].tolist() == list(range(world_size - 1, 16 * world_size, world_size))
