@@ -67,7 +67,7 @@ def _run(name: str, record: RunRecord, metrics: list[dict[str, Any]]) -> dict[st
     return {
         "name": name,
         "run": run,
-        "lead": lead(run, metrics),
+        "lead": lead(run, metrics, restored=bool(panels)),
         "headlines": headlines(summary),
         "groups": summary_groups(summary),
         "panels": panels,

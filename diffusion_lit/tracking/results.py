@@ -91,18 +91,19 @@ def restoration_table(panels: Sequence[Picture]) -> tuple[list[str], list[list[A
     return [_heading(column) for column in columns], rows
 
 
-def lead(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Return the paragraph that says what this run is."""
+def lead(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], restored: bool) -> str:
+    """Return the paragraph that says what this run is, and what its restorations are if there are any."""
     network, data = run.get("network") or {}, run.get("data") or {}
     size = f" of {show(network['parameters'])} parameters" if network.get("parameters") else ""
     name = data.get("name") or data.get("source")
     source = f" on {name if isinstance(name, str) else 'its data'}" if data else ""
     seen = f", for {show(metrics[-1]['images_seen'])} images" if metrics else ""
     took = f" in {show(run['train_seconds'], 's')}" if run.get("train_seconds") else ""
-    return (
-        f"A denoiser{size} trained{source}{seen}{took}. It was never told of any restoration task: each restoration "
-        f"below draws images that agree both with the measurement and with what the network learned images look like."
+    prior = (
+        " It was never told of any restoration task: each restoration below draws images that agree both with the "
+        "measurement and with what the network learned images look like."
     )
+    return f"A denoiser{size} trained{source}{seen}{took}.{prior if restored else ''}"
 
 
 def _ranked(what: Quantity, numbers: Mapping[str, Number]) -> Group:

@@ -73,6 +73,7 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     RunRecord(tmp_path / "new").start({"seed": 0})
     page = write_report([tmp_path / "new"], tmp_path / "report.html").read_text()
     assert "not finished" in page
+    assert "restoration" not in page
     assert "img" not in Reader(page).tags
 
 
