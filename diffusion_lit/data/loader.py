@@ -87,9 +87,14 @@ class StreamLoader:
                 generator=torch.Generator().manual_seed(0),  # or the loader would draw from the global one
             )
         )
-        while True:  # a DataLoader takes from its workers in turn, so this is worker 0's piece, worker 1's, ...
-            pieces = [_raised(next(workers)) for _ in range(self.num_workers)]
-            yield {key: torch.cat([piece[key] for piece in pieces]) for key in pieces[0]}
+        try:
+            while True:  # a DataLoader takes from its workers in turn, so this is worker 0's piece, worker 1's, ...
+                pieces = [_raised(next(workers)) for _ in range(self.num_workers)]
+                yield {key: torch.cat([piece[key] for piece in pieces]) for key in pieces[0]}
+        finally:
+            # Shut the workers down here and now: a traceback holds this frame in a cycle, and a garbage collector that
+            # meets the queues before their owner leaves every worker waiting for seconds.
+            del workers
 
 
 @dataclass

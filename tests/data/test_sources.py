@@ -16,7 +16,7 @@ from diffusion_lit.data.sources.idx import FASHION_MNIST
 from diffusion_lit.data.sources.item import split_every
 from diffusion_lit.errors import UserError
 
-EMBEDDED = ["digits", "mnist5k", "photos"] + (["fashion_mnist"] if Path(FASHION_MNIST).exists() else [])
+EMBEDDED = ["digits", "photos"] + (["fashion_mnist"] if Path(FASHION_MNIST).exists() else [])
 
 
 def _counts(items: list[Item]) -> Counter[str]:
@@ -36,6 +36,7 @@ def test_ids_are_unique_and_the_list_is_the_same_each_time(name: str) -> None:
 
 def test_mnist5k_is_split_alike_in_every_class_and_its_first_ids_are_a_mixture() -> None:
     items = sources["mnist5k"]()
+    assert len({item.id for item in items}) == 5000
     counts = Counter((item.split, item.label) for item in items)
     assert {split: {counts[split, c] for c in range(10)} for split in ("train", "validation", "test")} == {
         "train": {400},
