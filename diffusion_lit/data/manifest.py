@@ -108,7 +108,8 @@ class Manifest:
         except UserError:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{place}: damaged manifest ({error!r}). {_mend(root)}") from error
+            what = "could not be read" if isinstance(error, OSError) else "damaged manifest"
+            raise UserError(f"{place}: {what} ({error!r}). {_mend(root)}") from error
         if written != manifest.identity:
             raise UserError(
                 f"{place}: identity {written} found, {manifest.identity} expected of the shards it lists: it was "
