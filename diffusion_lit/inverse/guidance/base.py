@@ -10,7 +10,7 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.tangent import Tangent
-from diffusion_lit.samplers.base import Sampler
+from diffusion_lit.samplers import DDPM, Quadratic, Sampler
 
 __all__ = ["Guidance", "GuidedDenoiser"]
 
@@ -19,12 +19,16 @@ class Guidance(Method):
     """A rule for grad log p(y | x_t), and the sampler that walks the guided denoiser.
 
     Args:
-        sampler: any sampler.
+        steps: of the default sampler, DDPM on the quadratic grid with the geometric mean of its two variances. On
+            Gaussian data and 20 to 100 steps it keeps the posterior's spread best: beta-tilde alone leaves too little
+            of it (the misfit is too small), beta too much, and uniform steps are too long where sigma_t passes sigma_y.
+        sampler: any other.
         vjps_per_call: vector-Jacobian products of one `likelihood_score`.
     """
 
-    def __init__(self, sampler: Sampler, vjps_per_call: int):
-        self.sampler, self.vjps_per_call = sampler, vjps_per_call
+    def __init__(self, steps: int, sampler: Sampler | None, vjps_per_call: int):
+        self.sampler = DDPM(steps, v=0.5, grid=Quadratic()) if sampler is None else sampler
+        self.vjps_per_call = vjps_per_call
 
     @abstractmethod
     def likelihood_score(self, at: Tangent, measurement: Measurement) -> Batch:

@@ -10,7 +10,7 @@ from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.base import LinearOperator
 from diffusion_lit.inverse.solvers import minimal_residual
 from diffusion_lit.inverse.tangent import Tangent
-from diffusion_lit.samplers import DDIM, Sampler
+from diffusion_lit.samplers import Sampler
 
 __all__ = ["MMPS"]
 
@@ -26,13 +26,13 @@ class MMPS(Guidance):
     Args:
         steps: of the default sampler.
         iterations: of the solver; exact when it reaches the number of measured entries.
-        sampler: in place of DDIM(steps, eta=1).
+        sampler: in place of the default.
     """
 
     needs = LinearOperator
 
     def __init__(self, steps: int = 100, iterations: int = 3, sampler: Sampler | None = None):
-        super().__init__(sampler or DDIM(steps, eta=1.0), vjps_per_call=iterations)
+        super().__init__(steps, sampler, vjps_per_call=iterations)
         if iterations < 1:
             raise UserError(f"iterations: {iterations} < 1; the solver takes at least one")
         self.iterations = iterations

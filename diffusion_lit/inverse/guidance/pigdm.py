@@ -8,7 +8,7 @@ from diffusion_lit.inverse.guidance.base import Guidance
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.base import LinearOperator
 from diffusion_lit.inverse.tangent import Tangent
-from diffusion_lit.samplers import DDIM, Sampler
+from diffusion_lit.samplers import Sampler
 
 __all__ = ["PiGDM"]
 
@@ -22,13 +22,13 @@ class PiGDM(Guidance):
     Args:
         steps: of the default sampler.
         data_variance: v, of a pixel of the data; the paper's is 1.
-        sampler: in place of DDIM(steps, eta=1).
+        sampler: in place of the default.
     """
 
     needs = LinearOperator
 
     def __init__(self, steps: int = 100, data_variance: float = 1.0, sampler: Sampler | None = None):
-        super().__init__(sampler or DDIM(steps, eta=1.0), vjps_per_call=1)
+        super().__init__(steps, sampler, vjps_per_call=1)
         if data_variance <= 0:
             raise UserError(f"data_variance: {data_variance} <= 0; give the mean variance of a pixel of the data")
         self.data_variance = data_variance

@@ -92,8 +92,8 @@ class LinearOperator(Operator):
     """A linear map: `forward` is enough; A^T, A^+ and the Gram solve are derived, exactly where there is an SVD."""
 
     @staticmethod
-    def from_matrix(matrix: Float[Tensor, "d_y d"]) -> "LinearOperator":
-        """Return x (B, d) -> y (B, d_y) = A x."""
+    def from_matrix(matrix: Float[Tensor, "..."]) -> "LinearOperator":
+        """Return x (B, d) -> y (B, d_y) = A x for a matrix (d_y, d)."""
         from diffusion_lit.inverse.operators.matrix import MatrixOperator
 
         return MatrixOperator(matrix)
@@ -116,7 +116,7 @@ class LinearOperator(Operator):
         return svd.v(torch.where(keep, 1 / svd.s, 0.0) * svd.ut(y.double())).to(y)
 
     def gram_solve(
-        self, y: Data, scale: Float[Tensor, "*batch"], shift: Float[Tensor, "*batch"]
+        self, y: Data, scale: Float[Tensor, "*scales"], shift: Float[Tensor, "*shifts"]
     ) -> Float64[Tensor, "batch *y_shape"]:
         """Solve (scale A A^T + shift I) z = y, the covariance of y under isotropic x and noise, in float64.
 

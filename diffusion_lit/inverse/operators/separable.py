@@ -32,7 +32,7 @@ class Separable(LinearOperator):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, channels: int, rows: Filter, columns: Filter):
+    def __init__(self, channels: int, rows: Float64[Tensor, "h_y h"], columns: Float64[Tensor, "w_y w"]):
         super().__init__((channels, rows.shape[1], columns.shape[1]), (channels, rows.shape[0], columns.shape[0]))
         self.register_buffer("rows", rows.double())
         self.register_buffer("columns", columns.double())

@@ -58,12 +58,16 @@ class Stepwise(Method):
     ) -> Batch:
         """Go from x_t (B, *) at time t to x_s at s < t."""
 
+    def times(self, schedule: Schedule, measurement: Measurement) -> Float64[Tensor, " steps_plus_1"]:
+        """The falling times of the walk, 1 to 0."""
+        return self.grid(schedule, self.steps)
+
     def draw(
         self, denoiser: Denoiser, measurement: Measurement, ids: Int64[Tensor, "batch *names"], seed: int, **condition
     ) -> Float[Tensor, "batch *x_shape"]:
         reference = denoiser.reference
         noise = Randomness(seed, ids, reference.device)
-        times = self.grid(denoiser.schedule, self.steps).to(reference.device)
+        times = self.times(denoiser.schedule, measurement).to(reference.device)
         _, sigma = denoiser.schedule(times[0])
         x = sigma.to(reference) * noise.normal(*measurement.operator.x_shape, dtype=reference.dtype)
         return self.walk(denoiser, measurement, x, times, noise, **condition)

@@ -46,7 +46,7 @@ class RePaint(Replacement):
         steps: levels of the grid; the paper's 250.
         jump_length: levels of one jump up.
         jump_n_sample: passes over each stretch; 1 is plain replacement.
-        grid: of times.
+        grid: of times, as for Replacement.
 
     Raises:
         UserError: jump_length or jump_n_sample is below 1.
