@@ -1,13 +1,14 @@
 """Inverse problems: y = A(x) + n, and samples of p(x | y) with a denoiser as the prior.
 
-`operators` and `methods` are dictionaries from a name to what makes an operator or a method.
+`methods` is a dictionary from a name to what makes a method; `operators.operators`, which is not imported here because
+it would hide its own package from Hydra's `_target_: diffusion_lit.inverse.operators...`, is the operators'.
 """
 
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.guidance import Guidance, GuidedDenoiser
 from diffusion_lit.inverse.measurement import GaussianNoise, Measurement
 from diffusion_lit.inverse.methods import methods
-from diffusion_lit.inverse.operators import Inpainting, LinearOperator, MatrixOperator, Operator, Separable, operators
+from diffusion_lit.inverse.operators import Inpainting, LinearOperator, MatrixOperator, Operator, Separable
 
 __all__ = [
     "GaussianNoise",
@@ -21,5 +22,4 @@ __all__ = [
     "Operator",
     "Separable",
     "methods",
-    "operators",
 ]
