@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diffusion_lit.errors import UserError
@@ -32,7 +32,8 @@ def writing(path: str | Path) -> Iterator[Path]:
             f"space or choose a folder that you may write to, then run the same command again."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # it was renamed, or its folder is none
+            aside.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -43,7 +43,7 @@ class Randomness:
     def __init__(self, seed: int, ids: Int64[Tensor, "batch *names"], device: torch.device | str | None = None):
         ids = ids.to(device) if device is not None else ids
         key = _mix(torch.full((len(ids),), seed, dtype=torch.int64, device=ids.device) + _GOLDEN)
-        for name in ids.reshape(len(ids), -1).unbind(1):
+        for name in ids.reshape(len(ids), math.prod(ids.shape[1:])).unbind(1):  # a batch may be empty
             key = _mix((key ^ _mix(name + _GOLDEN)) + _GOLDEN)
         self._key = key
         self._drawn = 0  # how many 64-bit words each stream has given so far
@@ -56,7 +56,7 @@ class Randomness:
     def uniform(self, *event: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "batch *event"]:
         """Draw (B, *event) numbers, uniform in the open interval (0, 1)."""
         words = self._words(math.prod(event))
-        return (_shift_right(words, 12).double().add(0.5) * 2.0**-52).to(dtype).reshape(-1, *event)
+        return (_shift_right(words, 12).double().add(0.5) * 2.0**-52).to(dtype).reshape(len(words), *event)
 
     def normal(self, *event: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "batch *event"]:
         """Draw (B, *event) standard normal numbers; one 64-bit word gives two by Box-Muller's transform."""
@@ -67,7 +67,7 @@ class Randomness:
         radius = (_shift_right(words, 32).to(work).add_(0.5).mul_(2.0**-32)).clamp_(max=1.0).log_().mul_(-2).sqrt_()
         angle = (words & 0xFFFFFFFF).to(work).mul_(2 * math.pi * 2.0**-32)
         pair = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
-        return pair.reshape(len(words), -1)[:, :count].to(dtype).reshape(-1, *event)
+        return pair.flatten(1)[:, :count].to(dtype).reshape(len(words), *event)
 
 
 def weyl(seed: int, positions: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:

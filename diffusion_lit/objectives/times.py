@@ -1,7 +1,7 @@
 """Time samplers: the quantile function of the law of t, so that evenly spread uniforms give evenly spread times."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ __all__ = ["LogNormal", "LogSNRUniform", "TimeSampler", "UniformTime"]
 Batch = Float[Tensor, " batch"]
 
 
+@runtime_checkable
 class TimeSampler(Protocol):
     """What an objective needs of a time sampler: u (B,) in (0, 1) -> t (B,) in (0, 1]."""
 

@@ -1,7 +1,7 @@
 """Weightings: w(alpha_t, sigma_t) of the squared error of E[x_0 | x_t]; each makes it another prediction's error."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ __all__ = ["EDMWeighting", "EpsWeighting", "VWeighting", "Weighting", "X0Weighti
 Weights = Float[Tensor, "*times"]
 
 
+@runtime_checkable
 class Weighting(Protocol):
     """What an objective needs of a weighting."""
 

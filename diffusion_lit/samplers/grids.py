@@ -4,7 +4,7 @@ A grid is any callable (schedule, steps) -> times (steps + 1,), float64; the las
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float64
@@ -17,6 +17,7 @@ __all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "Uniform"]
 Times = Float64[Tensor, " steps_plus_1"]
 
 
+@runtime_checkable
 class Grid(Protocol):
     """What a sampler needs of a grid."""
 

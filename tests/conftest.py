@@ -1,0 +1,14 @@
+"""What all tests share: few threads, and properties that are checked on the same examples every time."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(2)
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # the first torch.func.jvp of a process loads rules that torch itself still writes in its deprecated TorchScript
+    config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
