@@ -1,5 +1,6 @@
 """Checkpoints: saved by images seen, written aside, and complete enough for `diffusion_lit.load`."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,21 @@ class Checkpoints(Checkpoint):
         folder: where the checkpoints are.
         every: images between two last.ckpt.
         keep_every: images between two checkpoints that are kept as images-<images seen>.ckpt; None keeps none.
-        model: the plain configuration of the denoiser, from which `diffusion_lit.load` rebuilds it.
-        shape: (C, H, W) of the images.
     """
 
-    def __init__(
-        self, folder: str, every: int, keep_every: int | None = None, model: Any = None, shape: Any = None
-    ):
+    def __init__(self, folder: str, every: int, keep_every: int | None = None):
         self.folder, self.every, self.keep_every = Path(folder), every, keep_every
-        self.extra = {"model": model, "shape": list(shape) if shape is not None else None}
+        self.description: dict[str, Any] = {}
         self._saved_at = -1
+
+    def describe(self, model: Any, shape: Sequence[int]) -> None:
+        """Tell what every checkpoint shall say of itself, so that `diffusion_lit.load` needs nothing else.
+
+        Args:
+            model: the plain configuration of the denoiser.
+            shape: (C, H, W) of the images.
+        """
+        self.description = {"model": model, "shape": list(shape)}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -60,4 +66,4 @@ class Checkpoints(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         module: Any = pl_module
-        checkpoint["diffusion_lit"] = self.extra | {"images_seen": module.images_seen}
+        checkpoint["diffusion_lit"] = self.description | {"images_seen": module.images_seen}

@@ -24,7 +24,9 @@ def exponent(width: float) -> float:
         UserError: the width is not in (0, 0.28); 0.2887 would be the plain average of all weights.
     """
     if not 0 < width < 0.28:
-        raise UserError(f"ema width: {width} is not in (0, 0.28); it is a share of the training run, usually 0.05 or 0.1")
+        raise UserError(
+            f"ema width: {width} is not in (0, 0.28); it is a share of the training run, usually 0.05 or 0.1"
+        )
     return float(np.roots([1, 7, 16 - width**-2, 12 - width**-2]).real.max())
 
 

@@ -40,21 +40,29 @@ class DiffusionModule(LightningModule):
         self.denoiser, self.objective = denoiser, objective
         self.make_optimizer, self.learning_rate = optimizer, learning_rate
         self.batch_size, self.seed, self.conditions = batch_size, seed, tuple(conditions)
+        self.trained_images = 0
 
     @property
     def images_seen(self) -> int:
-        """Images seen in training so far, over all processes."""
+        """Images seen in training so far, over all processes; outside of training, those of the weights' checkpoint."""
+        if self.trainer.state.fn != "fit":
+            return self.trained_images
         return self.trainer.global_step * self.batch_size * self.trainer.accumulate_grad_batches
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         """One loss a sample (B,), with the noise that (seed, position) names."""
         condition = {key: batch[key] for key in self.conditions}
-        return self.objective(
-            self.denoiser, batch["image"], seed=self.seed, positions=batch["position"], **condition
-        )
+        return self.objective(self.denoiser, batch["image"], seed=self.seed, positions=batch["position"], **condition)
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        # what still draws from the global generator, such as dropout, follows the stream too, so that a resume is exact
+        torch.manual_seed(self.seed + self.images_seen + self.global_rank)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self.losses(batch).mean()
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log("test/loss", self.losses(batch).mean(), batch_size=len(batch["image"]), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())

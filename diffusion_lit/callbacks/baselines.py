@@ -1,0 +1,61 @@
+"""What a restoration must beat: point estimates that need no denoiser."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diffusion_lit.data import ShardsDataModule
+from diffusion_lit.errors import UserError
+from diffusion_lit.inverse import Inpainting, Measurement
+
+__all__ = ["Baseline", "Biharmonic", "GaussianMean", "MeanImage"]
+
+Images = Float[Tensor, "batch c h w"]
+
+
+class Baseline(Protocol):
+    """What a restoration evaluation needs of a baseline: a measurement of (B, *y_shape) -> images (B, C, H, W)."""
+
+    def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images: ...
+
+
+class MeanImage:
+    """The mean of the training images, whatever was measured."""
+
+    def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
+        return data.images("train").mean(0).expand(len(measurement.y), -1, -1, -1).clone()
+
+
+class Biharmonic:
+    """Smooth inpainting by the biharmonic equation (scikit-image; Damelin & Hoang 2018)."""
+
+    def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
+        from skimage.restoration import inpaint_biharmonic
+
+        operator = measurement.operator
+        if not isinstance(operator, Inpainting):
+            raise UserError(f"Biharmonic inpaints; it does not invert {type(operator).__name__}: leave it out")
+        hidden = operator.hidden.any(0).numpy()
+        images = measurement.y.permute(0, 2, 3, 1).double().numpy()
+        restored = [inpaint_biharmonic(image, hidden, channel_axis=-1) for image in images]
+        return torch.from_numpy(np.stack(restored)).permute(0, 3, 1, 2).float()
+
+
+class GaussianMean:
+    """The exact posterior mean under the full-covariance Gaussian fitted to the training images: the linear bar.
+
+    E[x | y] = m + C A^T (A C A^T + sigma^2 I)^-1 (y - A m)
+    """
+
+    def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
+        train = data.images("train").double().flatten(1)
+        mean, covariance = train.mean(0), torch.cov(train.mT)
+        matrix = measurement.linear.matrix()
+        cross = matrix @ covariance  # (d_y, d)
+        innovation = cross @ matrix.mT + measurement.noise.covariance(len(matrix))
+        residual = measurement.values.double() - matrix @ mean
+        restored = mean + residual @ torch.linalg.solve(innovation, cross)
+        return restored.reshape(-1, *measurement.operator.x_shape).float()

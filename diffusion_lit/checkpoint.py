@@ -1,0 +1,115 @@
+"""Read checkpoints: tensors and plain Python only, in one call, without a configuration."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+
+from diffusion_lit.denoise import Denoiser
+from diffusion_lit.errors import UserError
+
+__all__ = ["load", "locate", "put", "read", "weights"]
+
+
+def load(path: str | Path, ema: float | None = None) -> Denoiser:
+    """Return the denoiser of a checkpoint or of a run folder, on the CPU and in eval mode.
+
+    Args:
+        path: a .ckpt file, or a run folder, whose last checkpoint is taken.
+        ema: width of the averaged weights; None takes the first that was kept, 0 the weights of the last step.
+
+    Raises:
+        UserError: no such file, a damaged one, one that holds pickled code (which is never executed), or no such
+            average.
+    """
+    file = locate(path)
+    checkpoint = read(file)
+    config = checkpoint.get("diffusion_lit", {}).get("model")
+    if config is None:
+        raise UserError(f"{file}: does not say how its denoiser is built; only checkpoints of `diffusion-lit train` do")
+    _check_targets(config, file)
+    denoiser = instantiate(config)
+    put(weights(checkpoint, ema, file), denoiser, file)
+    return denoiser.eval()
+
+
+def locate(path: str | Path) -> Path:
+    """The checkpoint that `path` means: itself, or the last one of a run folder; UserError if there is none."""
+    path = Path(path)
+    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{file}: no such checkpoint; give a .ckpt file or a run folder, such as runs/demo")
+    return file
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        UserError: it is damaged, or holds anything but tensors and plain Python.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"{path}: holds pickled objects other than tensors and plain Python, and was not opened: they could run any "
+            f"program. Use checkpoints written by `diffusion-lit train`, or save the other project's state_dict alone. "
+            f"({reason})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: is damaged or not a checkpoint ({str(error).splitlines()[0]}); go on from another one in the same "
+            f"folder, if there is one"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path}: is not a checkpoint of `diffusion-lit train`: it has no state_dict")
+    return checkpoint
+
+
+def weights(checkpoint: Mapping[str, Any], ema: float | None, path: Path) -> dict[str, Tensor]:
+    """The denoiser's state_dict, with the averaged weights of width `ema` in place; UserError if there are none."""
+    prefix = "denoiser."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    averages = checkpoint.get("ema", {})
+    if ema is None:
+        ema = next(iter(averages), 0.0)
+    if ema == 0:
+        return state
+    if ema not in averages:
+        raise UserError(f"{path}: has no average of width {ema}; it has {list(averages) or 'none'}; ema=0 is without one")
+    return state | averages[ema]
+
+
+def put(state: Mapping[str, Tensor], denoiser: Denoiser, path: Path) -> None:
+    """Load a state_dict into a denoiser of the same architecture; UserError names the first difference."""
+    own = denoiser.state_dict()
+    differences = [
+        f"{name}: {tuple(state[name].shape) if name in state else 'missing'} in the checkpoint, "
+        f"{tuple(own[name].shape) if name in own else 'missing'} here"
+        for name in sorted({*own, *state})
+        if name not in own or name not in state or own[name].shape != state[name].shape
+    ]
+    if differences:
+        raise UserError(
+            f"{path}: is of another architecture ({differences[0]}; {len(differences)} differences of {len(own)} tensors). "
+            f"Give the model of that run, whose config.yaml stands beside its checkpoints, or another checkpoint."
+        )
+    denoiser.load_state_dict(state)
+
+
+def _check_targets(config: Any, path: Path) -> None:
+    """Refuse to build anything that is not ours: a checkpoint may come from anywhere."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            named = key in {"_target_", "path"} and isinstance(value, str)
+            if named and not value.startswith("diffusion_lit.") and value != "hydra.utils.get_object":
+                raise UserError(f"{path}: asks to build {value!r}, which is not part of diffusion_lit; it was not built")
+            _check_targets(value, path)
+    elif isinstance(config, list):
+        for value in config:
+            _check_targets(value, path)

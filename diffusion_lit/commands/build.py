@@ -1,0 +1,69 @@
+"""Build what a configuration describes."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer, seed_everything
+from omegaconf import DictConfig
+
+from diffusion_lit.configuration import plain
+from diffusion_lit.data import Manifest, ShardsDataModule, pack
+from diffusion_lit.errors import UserError
+from diffusion_lit.modules import DiffusionModule
+
+__all__ = ["build", "build_data", "build_module", "build_trainer", "quiet"]
+
+
+def build(config: Any, **arguments: Any) -> Any:
+    """Instantiate a configuration with Hydra; a mistake in it becomes a UserError that names the place."""
+    try:
+        return instantiate(config, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        raise UserError(f"the configuration cannot be built: {' '.join(str(error).split())}") from error
+
+
+def build_data(config: DictConfig) -> ShardsDataModule:
+    """The DataModule; its shards are packed first if they are missing and the configuration says from what.
+
+    Raises:
+        UserError: no shards and nothing to pack, or images that are not of the configured shape.
+    """
+    root = Path(str(config.data.root))
+    if config.data.get("pack") and not (root / "manifest.json").exists():
+        pack(**plain(config)["data"]["pack"], out=root)
+    found = Manifest.read(root)
+    for name, here in {"shape": list(found.shape), "classes": found.classes}.items():
+        told = plain(config)["data"].get(name, here)
+        if told != here:
+            raise UserError(f"data.{name}: {told} in the configuration, {here} in {root}; set data.{name}={here}")
+    return build(config.data.datamodule)
+
+
+def build_module(config: DictConfig) -> DiffusionModule:
+    """The LightningModule, its initial weights drawn by the seed."""
+    seed_everything(config.seed, verbose=False)
+    return build(config.model.module)
+
+
+def build_trainer(config: DictConfig, callbacks: Mapping[str, Any], **arguments: Any) -> Trainer:
+    """The Trainer with these callbacks and the configured loggers."""
+    loggers = [build(logger) for logger in config.logger.values()]
+    return build(config.trainer, callbacks=list(callbacks.values()), logger=loggers, **arguments)
+
+
+def quiet() -> None:
+    """Leave the terminal to what matters to the user."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
+    warnings.filterwarnings("ignore", ".*isn't a directory|.*exists and is not empty.*")

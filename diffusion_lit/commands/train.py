@@ -1,0 +1,78 @@
+"""diffusion-lit train [overrides]
+
+Train a denoiser. Overrides are Hydra's: group=option or key=value.
+
+    diffusion-lit train experiment=demo
+    diffusion-lit train experiment=mnist seed=1 trainer=gpu logger=wandb
+    diffusion-lit train experiment=mnist resume=auto      go on where the run stopped, or start it
+    diffusion-lit train experiment=mnist --cfg            print the configuration and stop
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lit.configuration import plain, run_config
+
+__all__ = ["fit", "run"]
+
+
+def run(words: list[str]) -> int:
+    config = run_config([word for word in words if word != "--cfg"])
+    if "--cfg" in words:
+        print(OmegaConf.to_yaml(config, resolve=True))
+        return 0
+    return fit(config)
+
+
+def fit(config: DictConfig) -> int:
+    """Train the run that `config` describes; return 0 at its end and 130 if it was stopped before."""
+    from diffusion_lit import checkpoint
+    from diffusion_lit.callbacks import Checkpoints, GracefulStop, Record
+    from diffusion_lit.commands.build import build, build_data, build_module, build_trainer, quiet
+
+    quiet()
+    folder = Path(str(config.paths.run))
+    start = _start(config, folder)
+    data, module = build_data(config), build_module(config)
+    batch = config.batch_size * config.trainer.get("accumulate_grad_batches", 1)
+    if start is not None:
+        state = checkpoint.read(start)
+        checkpoint.put(checkpoint.weights(state, 0, start), module.denoiser, start)
+        if state["diffusion_lit"]["images_seen"] >= config.max_images:
+            print(f"{folder}: trained already ({state['diffusion_lit']['images_seen']:,} images)")
+            return 0
+    elif config.checkpoint:
+        first = checkpoint.locate(config.checkpoint)
+        checkpoint.put(checkpoint.weights(checkpoint.read(first), None, first), module.denoiser, first)
+
+    settings = plain(config)
+    callbacks = {name: build(callback) for name, callback in config.callbacks.items()}
+    callbacks["record"] = Record(str(folder), settings, config.max_images)
+    for callback in callbacks.values():
+        if isinstance(callback, Checkpoints):
+            callback.describe(settings["model"]["denoiser"], data.shape)
+    trainer = build_trainer(config, callbacks, max_steps=-(-config.max_images // batch))
+    trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+
+    stop = next((c for c in callbacks.values() if isinstance(c, GracefulStop)), None)
+    if stop is not None and stop.stopped:
+        print(f"stopped after {module.images_seen:,} images, all saved. Go on with the same command and resume=auto")
+        return 130
+    print(f"trained: {folder}  ({module.images_seen:,} images)")
+    return 0
+
+
+def _start(config: DictConfig, folder: Path) -> Path | None:
+    """The checkpoint to go on from, if any; refuse to write over a run that nobody asked to continue."""
+    from diffusion_lit.checkpoint import locate
+    from diffusion_lit.errors import UserError
+
+    last = folder / "checkpoints" / "last.ckpt"
+    if config.resume not in (None, "auto"):
+        return locate(config.resume)
+    if config.resume == "auto":
+        return last if last.exists() else None
+    if last.exists():
+        raise UserError(f"{folder}: holds a run already; resume=auto goes on with it, another task_name starts anew")
+    return None
