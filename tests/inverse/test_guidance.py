@@ -7,8 +7,9 @@ from torch import Tensor
 from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.denoise import counted
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, Measurement, Operator, methods, operators
+from diffusion_lit.inverse import GaussianNoise, Measurement, Operator, methods
 from diffusion_lit.inverse.guidance import MMPS, PiGDM
+from diffusion_lit.inverse.operators import operators
 from diffusion_lit.inverse.solvers import conjugate_gradient, minimal_residual
 from diffusion_lit.noise import VP
 from tests.inverse.problems import gaussian_problem, image_problem

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, Measurement, operators
+from diffusion_lit.inverse import GaussianNoise, Measurement
+from diffusion_lit.inverse.operators import operators
 from diffusion_lit.randomness import Randomness
 from tests.inverse.problems import gaussian_problem, image_problem
 

@@ -5,7 +5,8 @@ import torch
 
 from diffusion_lit.denoise import NetworkDenoiser, counted
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, Measurement, Method, methods, operators
+from diffusion_lit.inverse import GaussianNoise, Measurement, Method, methods
+from diffusion_lit.inverse.operators import operators
 from diffusion_lit.noise import VP
 from diffusion_lit.samplers import DDIM, DPMSolverPP, Heun
 from tests.inverse.problems import gaussian_problem, image_problem, whitened

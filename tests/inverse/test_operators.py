@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import LinearOperator, Measurement, operators
+from diffusion_lit.inverse import LinearOperator, Measurement
 from diffusion_lit.inverse.measurement import GaussianNoise
+from diffusion_lit.inverse.operators import operators
 
 SHAPE = (2, 9, 6)  # odd, and not square
 

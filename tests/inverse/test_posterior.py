@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, Measurement, methods, operators
+from diffusion_lit.inverse import GaussianNoise, Measurement, methods
+from diffusion_lit.inverse.operators import operators
 from diffusion_lit.inverse.posterior import DPS, RePaint, Replacement
 from diffusion_lit.inverse.posterior.base import ancestral
 from diffusion_lit.inverse.posterior.repaint import forward_jump, schedule_jumps

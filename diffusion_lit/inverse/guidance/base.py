@@ -20,9 +20,9 @@ class Guidance(Method):
 
     Args:
         steps: of the default sampler, DDPM on the quadratic grid with the geometric mean of its two variances. On
-            Gaussian data and 20 to 100 steps it keeps the posterior's spread best of the ancestral
-            samplers: beta-tilde alone leaves too little
-            of it (the misfit is too small), beta too much, and uniform steps are too long where sigma_t passes sigma_y.
+            Gaussian data and 20 to 100 steps it keeps the posterior's spread best of the ancestral samplers: beta-tilde
+            alone leaves too little of it (the misfit is too small), beta too much, and uniform steps are too long where
+            sigma_t passes sigma_y.
         sampler: any other.
         vjps_per_call: vector-Jacobian products of one `likelihood_score`.
     """
