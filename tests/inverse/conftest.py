@@ -1,4 +1,4 @@
-"""One thread: these problems are tiny, and two threads that wait for each other on busy cores take ten times as long."""
+"""One thread: the problems are tiny, and two threads that wait for each other on busy cores are ten times slower."""
 
 from collections.abc import Iterator
 
