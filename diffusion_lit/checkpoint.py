@@ -57,9 +57,9 @@ def read(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"{path}: holds pickled objects other than tensors and plain Python, and was not opened: they could run any "
-            f"program. Use checkpoints written by `diffusion-lit train`, or save the other project's state_dict alone. "
-            f"({reason})"
+            f"{path}: holds pickled objects other than tensors and plain Python, and was not opened: they could run "
+            f"any program. Use checkpoints written by `diffusion-lit train`, or save the other project's state_dict "
+            f"alone. ({reason})"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(
@@ -81,7 +81,9 @@ def weights(checkpoint: Mapping[str, Any], ema: float | None, path: Path) -> dic
     if ema == 0:
         return state
     if ema not in averages:
-        raise UserError(f"{path}: has no average of width {ema}; it has {list(averages) or 'none'}; ema=0 is without one")
+        raise UserError(
+            f"{path}: has no average of width {ema}; it has {list(averages) or 'none'}; ema=0 is without one"
+        )
     return state | averages[ema]
 
 
@@ -96,8 +98,8 @@ def put(state: Mapping[str, Tensor], denoiser: Denoiser, path: Path) -> None:
     ]
     if differences:
         raise UserError(
-            f"{path}: is of another architecture ({differences[0]}; {len(differences)} differences of {len(own)} tensors). "
-            f"Give the model of that run, whose config.yaml stands beside its checkpoints, or another checkpoint."
+            f"{path}: is of another architecture ({differences[0]}; {len(differences)} differences of {len(own)} "
+            f"tensors). Give the model of that run, whose config.yaml stands beside its checkpoints, or another checkpoint."
         )
     denoiser.load_state_dict(state)
 
@@ -108,7 +110,9 @@ def _check_targets(config: Any, path: Path) -> None:
         for key, value in config.items():
             named = key in {"_target_", "path"} and isinstance(value, str)
             if named and not value.startswith("diffusion_lit.") and value != "hydra.utils.get_object":
-                raise UserError(f"{path}: asks to build {value!r}, which is not part of diffusion_lit; it was not built")
+                raise UserError(
+                    f"{path}: asks to build {value!r}, which is not part of diffusion_lit; it was not built"
+                )
             _check_targets(value, path)
     elif isinstance(config, list):
         for value in config:

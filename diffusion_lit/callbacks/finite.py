@@ -17,8 +17,8 @@ __all__ = ["FiniteLoss"]
 class FiniteLoss(Callback):
     """Before each backward pass, check that the loss is finite; if not, save the batch and stop.
 
-    The file holds the batch (images, ids, positions), the seed, the times and log-SNRs, and the weights before the step: with
-    them `module.losses(batch)` gives the same losses again.
+    The file holds the batch (images, ids, positions), the seed, the times and log-SNRs, and the weights before the step:
+    with them `module.losses(batch)` gives the same losses again.
 
     Args:
         folder: where `nonfinite-<images seen>.pt` is written.
@@ -51,8 +51,8 @@ class FiniteLoss(Callback):
         with writing(path) as aside:
             torch.save(replay, aside)
         raise UserError(
-            f"the loss is {float(loss)} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., noise levels "
-            f"log-SNR {float(replay['log_snr'].min()):.1f} to {float(replay['log_snr'].max()):.1f}). The batch, the seed, the "
-            f"times and the weights are in {path} for a replay; usual cures are a lower model.optimizer.lr, a longer "
+            f"the loss is {float(loss)} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., log-SNR "
+            f" {float(replay['log_snr'].min()):.1f} to {float(replay['log_snr'].max()):.1f}). The batch, the "
+            f"seed, the times and the weights are in {path} for a replay; usual cures are a lower model.optimizer.lr, a longer "
             f"model.learning_rate.warmup, or trainer.gradient_clip_val=1.0. Checkpoints are untouched."
         )

@@ -13,7 +13,8 @@ __all__ = ["GracefulStop"]
 class GracefulStop(Callback):
     """Note a signal in its handler and act on it only between two steps, on all processes together.
 
-    Saving inside a handler deadlocks when one process is in a collective and another is not. A second Ctrl-C stops at once.
+    Saving inside a handler deadlocks when one process is in a collective and another is not. A second Ctrl-C stops at
+    once.
 
     Args:
         signals: names such as "SIGINT".

@@ -6,7 +6,8 @@ Write the images of a source as WebDataset shards with a manifest.
     diffusion-lit pack image_folder shards/mine path=~/pictures size=64 shards=64
     diffusion-lit pack npz shards/mine path=images.npz --skip-undecodable
 
-Sources: digits mnist5k fashion_mnist photos image_folder idx npz cifar10. Keys: shards (8), seed (0), and the source's own.
+Sources: digits mnist5k fashion_mnist photos image_folder idx npz cifar10.
+Keys: shards (8), seed (0), and the source's own.
 """
 
 from diffusion_lit.errors import UserError

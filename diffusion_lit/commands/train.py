@@ -47,8 +47,8 @@ def fit(config: DictConfig) -> int:
         checkpoint.put(checkpoint.weights(checkpoint.read(first), None, first), module.denoiser, first)
 
     settings = plain(config)
-    callbacks = {name: build(callback) for name, callback in config.callbacks.items()}
-    callbacks["record"] = Record(str(folder), settings, config.max_images)
+    callbacks = {"record": Record(str(folder), settings, config.max_images)}
+    callbacks |= {str(name): build(callback) for name, callback in config.callbacks.items()}
     for callback in callbacks.values():
         if isinstance(callback, Checkpoints):
             callback.describe(settings["model"]["denoiser"], data.shape)

@@ -70,6 +70,3 @@ class DiffusionModule(LightningModule):
         # scheduler step k holds while image k * batch .. (k + 1) * batch are learnt from
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate((step + 1) * batch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return {key: value.to(device, non_blocking=True) for key, value in batch.items()}

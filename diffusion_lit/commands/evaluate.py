@@ -1,0 +1,66 @@
+"""diffusion-lit evaluate checkpoint=RUN [key=value ...]
+
+Measure generation and restoration with a trained run, and write its summary.json. The entries of `evaluation` in the
+run's config.yaml are used; any key of it can be changed.
+
+    diffusion-lit evaluate checkpoint=runs/demo
+    diffusion-lit evaluate checkpoint=runs/demo evaluation.restoration.evaluator.samples=16
+    diffusion-lit evaluate checkpoint=runs/demo trainer.devices=2 trainer.strategy=ddp
+    diffusion-lit evaluate checkpoint=runs/demo ~evaluation.generation        leave one out
+"""
+
+from pathlib import Path
+from typing import Any
+
+from diffusion_lit.errors import UserError
+
+__all__ = ["run"]
+
+
+def run(words: list[str]) -> int:
+    from omegaconf import OmegaConf
+
+    from diffusion_lit import checkpoint
+    from diffusion_lit.callbacks import EMA, Periodic
+    from diffusion_lit.commands.build import build, build_data, build_module, build_trainer, quiet
+    from diffusion_lit.configuration import override, split_arguments
+    from diffusion_lit.tracking.record import RunRecord
+    from diffusion_lit.tracking.summary import summarize_run
+    from diffusion_lit.tracking.table import Table
+
+    quiet()
+    arguments, overrides = split_arguments([w for w in words if not w.startswith("~")], {"checkpoint": ""})
+    if not arguments["checkpoint"]:
+        raise UserError("evaluate: which run? checkpoint=runs/demo")
+    path = checkpoint.locate(arguments["checkpoint"])
+    record = RunRecord(path.parent.parent)
+    config = OmegaConf.create(record.config)
+    for word in (word[1:] for word in words if word.startswith("~")):
+        parent, _, key = word.rpartition(".")
+        OmegaConf.select(config, parent).pop(key)
+    override(config, [f"paths.run={record.folder}", *overrides])
+
+    state = checkpoint.read(path)
+    data, module = build_data(config), build_module(config)
+    checkpoint.put(checkpoint.weights(state, 0, path), module.denoiser, path)
+    module.trained_images = state["diffusion_lit"]["images_seen"]
+    ema = EMA(list(state.get("ema", {})))
+    ema.averages = state.get("ema", {})
+    evaluations = {name: build(entry) for name, entry in config.evaluation.items()}
+    trainer = build_trainer(config, {"ema": ema, **evaluations})
+    [test] = trainer.test(module, datamodule=data, verbose=False)
+    if not trainer.is_global_zero:
+        return 0
+
+    metrics: dict[str, Any] = dict(test)
+    baselines: list[str] = []
+    for evaluation in evaluations.values():
+        assert isinstance(evaluation, Periodic)
+        metrics |= evaluation.latest
+        baselines += getattr(evaluation.evaluator, "baselines", {})
+    facts = {"images_seen": module.trained_images, "train_seconds": record.run["train_seconds"]}
+    summary = summarize_run(metrics, baselines, **facts)
+    record.write_summary(summary)
+    print(Table(["metric", "value"], [[key, f"{value:.4g}"] for key, value in summary.items()]).text())
+    print(f"\n{Path(record.folder) / 'summary.json'}")
+    return 0

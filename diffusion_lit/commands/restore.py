@@ -1,0 +1,112 @@
+"""diffusion-lit restore checkpoint=RUN images=DIR [operator=inpaint_box] [method=mmps] [key=value ...]
+
+Degrade the images of a folder by an operator, restore them with a trained prior, and write truth, measurement, samples,
+mean and standard deviation, with a table of the scores.
+
+    diffusion-lit restore checkpoint=runs/demo images=pictures operator=inpaint_box operator.size=12 method=mmps
+    diffusion-lit restore checkpoint=runs/demo images=pictures operator=average_pool operator.factor=4 sigma=0.1
+
+Keys: samples (4), sigma (0.05, of the noise, in units of images in [-1, 1]), seed (0), ema, out,
+operator.KEY and method.KEY.
+Operators: inpaint_box inpaint_half inpaint_random inpaint_mask average_pool bicubic gaussian_blur.
+Methods: replacement repaint dps pigdm mmps.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffusion_lit.errors import UserError
+
+__all__ = ["run"]
+
+
+def run(words: list[str]) -> int:
+    from omegaconf import OmegaConf
+
+    from diffusion_lit.configuration import split_arguments
+
+    defaults = {"checkpoint": "", "images": "", "operator": "inpaint_box", "method": "mmps", "samples": 4}
+    defaults |= {"sigma": 0.05, "seed": 0, "ema": -1.0, "batch": 128, "out": ""}
+    given, rest = split_arguments(words, defaults)
+    extra: dict[str, Any] = {"operator": {}, "method": {}}
+    for word in rest:
+        key, _, value = word.partition("=")
+        kind, _, name = key.partition(".")
+        if kind not in extra or not name:
+            raise UserError(
+                f"restore: unknown key {key!r}; keys are {', '.join(defaults)}, operator.KEY and method.KEY"
+            )
+        extra[kind][name] = OmegaConf.from_dotlist([f"value={value}"]).value
+    if not given["checkpoint"] or not given["images"]:
+        raise UserError("restore: expected checkpoint=RUN images=DIR")
+
+    import numpy as np
+    import torch
+
+    from diffusion_lit import checkpoint
+    from diffusion_lit.callbacks.pictures import panel, write_png
+    from diffusion_lit.data.images import to_unit
+    from diffusion_lit.data.sources import sources
+    from diffusion_lit.files import write_text
+    from diffusion_lit.inverse import GaussianNoise, Measurement, methods
+    from diffusion_lit.inverse.operators import operators
+    from diffusion_lit.metrics.image import psnr
+    from diffusion_lit.tracking.table import Table
+
+    path = checkpoint.locate(given["checkpoint"])
+    denoiser = checkpoint.load(path, None if given["ema"] < 0 else given["ema"])
+    shape = tuple(checkpoint.read(path)["diffusion_lit"]["shape"])
+    items = sources["image_folder"](path=given["images"], size=shape[1:], grey=shape[0] == 1)
+    truth = to_unit(np.stack([item.load() for item in items]))
+    operator = _make(operators, given["operator"], extra["operator"] or _default(given["operator"], shape), shape=shape)
+    method = _make(methods, given["method"], extra["method"])
+    measurement = Measurement.simulate(operator, GaussianNoise(given["sigma"]), truth, seed=given["seed"])
+    chunk, samples = max(1, given["batch"] // given["samples"]), given["samples"]
+    ids = torch.arange(len(truth) * samples).reshape(-1, samples)
+    drawn = torch.cat(
+        [
+            method(denoiser, Measurement(y, operator, measurement.noise), samples=samples, seed=given["seed"], ids=i)
+            for y, i in zip(measurement.y.split(chunk), ids.split(chunk))
+        ]
+    )
+    mean = drawn.mean(1).clamp(-1, 1)
+    spread = drawn.std(1) if samples > 1 else torch.zeros_like(mean)
+    folder = Path(given["out"] or path.parent.parent / "restored")
+    rows = []
+    for i, item in enumerate(items):
+        shown = measurement.y[i : i + 1]
+        if shown.shape[1:] != truth.shape[1:]:
+            shown = torch.nn.functional.interpolate(shown, size=shape[1:])
+        strip = torch.cat([truth[i : i + 1], shown, drawn[i], mean[i : i + 1], spread[i : i + 1] * 2 - 1])
+        write_png(folder / f"{Path(item.name).stem}.png", panel(strip[None]))
+        row = {"image": item.name, "psnr": float(psnr(mean[i : i + 1], truth[i : i + 1]))}
+        if operator.hidden is not None:
+            row["psnr_hidden"] = float(psnr(mean[i : i + 1], truth[i : i + 1], operator.hidden))
+        row["misfit_ratio"] = float(
+            torch.stack([measurement.misfit(drawn[:, j])[i] for j in range(samples)]).mean()
+            / measurement.expected_misfit
+        )
+        rows.append(row)
+    write_text(folder / "table.json", json.dumps(rows, indent=2) + "\n")
+    table = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    print(Table(list(rows[0]), table).text())
+    print(f"\n{folder}: truth | measurement | {samples} samples | mean | standard deviation")
+    return 0
+
+
+def _make(known: Any, name: str, arguments: dict[str, Any], **more: Any) -> Any:
+    if name not in known:
+        raise UserError(f"{name!r} is unknown; choose one of {', '.join(known)}")
+    try:
+        return known[name](**more, **arguments)
+    except TypeError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _default(operator: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "inpaint_box": {"size": min(shape[1:]) // 2 - 2},
+        "average_pool": {"factor": 2},
+        "bicubic": {"factor": 2},
+    }.get(operator, {})
