@@ -8,6 +8,12 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.files import write_text, writing
 
 
+def fail(path: Path, error: BaseException) -> None:
+    with writing(path) as aside:
+        aside.write_text("half")
+        raise error
+
+
 def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path: Path):
     path = tmp_path / "new" / "folder" / "notes.txt"
     with writing(path) as aside:
@@ -22,9 +28,8 @@ def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path: Path):
 def test_what_stood_there_survives_a_failure(tmp_path: Path, error: BaseException):
     path = tmp_path / "notes.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), writing(path) as aside:
-        aside.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        fail(path, error)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["notes.txt"]
 
@@ -32,9 +37,8 @@ def test_what_stood_there_survives_a_failure(tmp_path: Path, error: BaseExceptio
 def test_a_full_disk_is_the_users_to_mend(tmp_path: Path):
     path = tmp_path / "notes.txt"
     path.write_text("old")
-    with pytest.raises(UserError, match=r"notes\.txt.*No space left on device") as caught, writing(path) as aside:
-        aside.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(UserError, match=r"notes\.txt.*No space left on device") as caught:
+        fail(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert isinstance(caught.value.__cause__, OSError)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["notes.txt"]
@@ -48,5 +52,5 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path):
 
 
 def test_text_is_utf_8(tmp_path: Path):
-    write_text(tmp_path / "notes.txt", "α = 1\n")
-    assert (tmp_path / "notes.txt").read_bytes() == "α = 1\n".encode()
+    write_text(tmp_path / "notes.txt", "5 µm\n")
+    assert (tmp_path / "notes.txt").read_bytes() == "5 µm\n".encode()

@@ -1,0 +1,150 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_lit.analytic import GaussianMixtureDenoiser
+from diffusion_lit.denoise import NetworkDenoiser, counted, expand
+from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule, SubVP
+from diffusion_lit.samplers import DDIM, DDPM, DPMSolverPP, Euler, Heun, Karras, LogSNR, Quadratic, Sampler, Uniform
+from diffusion_lit.samplers.grids import Grid
+
+SAMPLERS = {
+    "ddpm": DDPM(6),
+    "ddim": DDIM(6),
+    "ddim-eta": DDIM(6, eta=0.5),
+    "euler": Euler(6),
+    "euler-churn": Euler(6, churn=3.0),
+    "heun": Heun(6),
+    "heun-churn": Heun(6, churn=3.0),
+    "dpm": DPMSolverPP(6),
+}
+SCHEDULES = {
+    "vp": VP(),
+    "sub-vp": SubVP(),
+    "cosine": Cosine(),
+    "ve": VE(),
+    "edm": EDM(),
+    "rectified": Rectified(),
+    "ddpm": DiscreteVP.linear(),
+}
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+every_grid = pytest.mark.parametrize(
+    "grid", [Uniform(), Quadratic(), Karras(), LogSNR()], ids=lambda g: type(g).__name__
+)
+
+
+def mixture(schedule: Schedule) -> GaussianMixtureDenoiser:
+    means = torch.tensor([[-1.0, 0.0, 0.5], [1.0, 0.3, 0.0]])
+    return GaussianMixtureDenoiser(torch.ones(2), means, torch.tensor([0.1, 0.2]), schedule)
+
+
+@every_sampler
+def test_a_sample_depends_on_its_seed_and_id_only(sampler: Sampler):
+    denoiser, ids = mixture(VP()), torch.arange(64)
+    whole = sampler(denoiser, (64, 3), seed=5)
+    reverse = sampler(denoiser, (64, 3), seed=5, ids=ids.flip(0)).flip(0)
+    torch.testing.assert_close(reverse, whole, rtol=0, atol=1e-9)
+    halves = torch.cat([sampler(denoiser, (32, 3), seed=5, ids=part) for part in ids.split(32)])
+    torch.testing.assert_close(halves, whole, rtol=0, atol=1e-9)
+    for i in (0, 31, 63):
+        alone = sampler(denoiser, (1, 3), seed=5, ids=ids[i : i + 1])
+        torch.testing.assert_close(alone, whole[i : i + 1], rtol=0, atol=1e-9)
+    assert not torch.allclose(sampler(denoiser, (64, 3), seed=6), whole)
+    assert len(whole.unique(dim=0)) == 64
+
+
+class Shifted(nn.Module):
+    """A tiny network, in float32, that insists on its condition."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor, noise_level: Tensor, shift: Tensor) -> Tensor:
+        return self.linear(x) + expand(noise_level.tanh(), x) + shift
+
+
+@every_sampler
+@every_schedule
+def test_samples_are_finite_conditioned_and_without_gradient(sampler: Sampler, schedule: Schedule):
+    torch.manual_seed(0)
+    denoiser = NetworkDenoiser(Shifted(), schedule)
+    x = sampler(denoiser, (4, 3, 2), seed=0, shift=torch.ones(4, 3, 2))
+    assert x.shape == (4, 3, 2)
+    assert x.dtype == torch.float32
+    assert bool(x.isfinite().all())
+    assert not x.requires_grad
+    assert not torch.allclose(x, sampler(denoiser, (4, 3, 2), seed=0, shift=torch.zeros(4, 3, 2)))
+
+
+@every_sampler
+@every_schedule
+def test_the_declared_cost_is_the_cost(sampler: Sampler, schedule: Schedule):
+    denoiser = mixture(schedule)
+    with counted(denoiser) as cost:
+        sampler(denoiser, (2, 3), seed=0)
+    assert (cost.forwards, cost.vjps) == (sampler.nfe, 0)
+
+
+@every_sampler
+def test_one_step_goes_from_noise_to_the_mean(sampler: Sampler):
+    denoiser = mixture(Cosine())
+    x = type(sampler)(1)(denoiser, (5, 3), seed=0)
+    torch.testing.assert_close(x, denoiser.means.mean(0).expand(5, 3), rtol=0, atol=1e-2)
+
+
+@every_sampler
+@pytest.mark.parametrize("schedule", [VP(), EDM()], ids=["vp", "edm"])
+def test_both_modes_are_met(sampler: Sampler, schedule: Schedule):
+    # noise alone, or one mode alone, fails: both modes lie 1 from 0 along the first axis with deviation .4 at most
+    x = type(sampler)(30)(mixture(schedule), (200, 3), seed=0)
+    assert 60 <= int((x[:, 0] > 0).sum()) <= 140  # within 5 standard errors
+    assert x[:, 0].abs().mean().item() == pytest.approx(1, abs=0.15)
+    assert x[:, 1].mean().item() == pytest.approx(0.15, abs=0.15)
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_sampler_takes_a_step(steps: int):
+    with pytest.raises(ValueError, match="at least one step"):
+        Heun(steps)
+
+
+@every_grid
+@every_schedule
+@pytest.mark.parametrize("steps", [1, 2, 18, 1000])
+def test_grids_fall_from_one_to_the_data(grid: Grid, schedule: Schedule, steps: int):
+    times = grid(schedule, steps)
+    assert times.shape == (steps + 1,)
+    assert times.dtype == torch.float64
+    assert times[0].item() == pytest.approx(1, abs=1e-12)
+    assert times[0] <= 1
+    assert times[-1] == 0
+    assert bool((times.diff() < 0).all())
+    if steps > 1:
+        assert times[-2].item() == pytest.approx(schedule.t_min, rel=1e-3, abs=1e-11)
+
+
+def test_grids_are_even_in_their_own_variable():
+    schedule = VP()
+    variables = {
+        Uniform(): lambda t: t,
+        Quadratic(): lambda t: t.sqrt(),
+        Karras(rho=5.0): lambda t: (-schedule.log_snr(t) / 10).exp(),
+        LogSNR(): schedule.log_snr,
+    }
+    for grid, variable in variables.items():
+        strides = variable(grid(schedule, 20)[:-1]).diff()
+        torch.testing.assert_close(strides, strides.mean().expand(19), rtol=1e-8, atol=0)
+
+
+def test_karras_grid_is_edms():
+    sigma = EDM()(Karras()(EDM(), 18))[1]
+    ramp = torch.arange(18, dtype=torch.float64) / 17
+    expected = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    torch.testing.assert_close(sigma[:-1], expected, rtol=1e-9, atol=0)
+
+
+def test_a_thousand_uniform_steps_are_ddpms_chain():
+    chain = torch.arange(1000, -1, -1, dtype=torch.float64) / 1000
+    torch.testing.assert_close(Uniform()(DiscreteVP.linear(1000), 1000), chain, rtol=0, atol=1e-14)
