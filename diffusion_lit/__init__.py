@@ -1,6 +1,10 @@
 """Denoising diffusion models with Lightning: train a prior once, condition it without retraining."""
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusion_lit.checkpoint import load
 
 try:
     __version__ = version("diffusion_lit")

@@ -81,9 +81,7 @@ def weights(checkpoint: Mapping[str, Any], ema: float | None, path: Path) -> dic
     if ema == 0:
         return state
     if ema not in averages:
-        raise UserError(
-            f"{path}: has no average of width {ema}; it has {list(averages) or 'none'}; ema=0 is without one"
-        )
+        raise UserError(f"{path}: has no average of width {ema}; ema is one of {[0, *averages]}, 0 being without")
     return state | averages[ema]
 
 
@@ -98,8 +96,8 @@ def put(state: Mapping[str, Tensor], denoiser: Denoiser, path: Path) -> None:
     ]
     if differences:
         raise UserError(
-            f"{path}: is of another architecture ({differences[0]}; {len(differences)} differences of {len(own)} "
-            f"tensors). Give the model of that run, whose config.yaml stands beside its checkpoints, or another checkpoint."
+            f"{path}: is of another architecture ({differences[0]}; {len(differences)} of {len(own)} tensors differ). "
+            f"Give the model of that run, whose config.yaml stands beside its checkpoints, or another checkpoint."
         )
     denoiser.load_state_dict(state)
 

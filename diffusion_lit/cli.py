@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     command = import_module(f"diffusion_lit.commands.{name}")
     if any(word in {"-h", "--help"} for word in rest):
-        print(command.__doc__.strip())
+        print((command.__doc__ or "").strip())
         return 0
     try:
         return command.run(rest) or 0

@@ -1,6 +1,6 @@
 """Configurations: compose them with Hydra, name the run, build the objects, refuse what is not known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,16 @@ def override(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def split_arguments(words: Sequence[str], defaults: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def split_arguments(
+    words: Sequence[str], defaults: Mapping[str, str | int | float]
+) -> tuple[dict[str, Any], list[str]]:
     """Split key=value words into a command's own arguments, typed like their defaults, and the words left over.
 
     Raises:
         UserError: a word without "=", or a value that is not of the default's type.
     """
-    values, rest = dict(defaults), []
+    values: dict[str, Any] = dict(defaults)
+    rest: list[str] = []
     for word in words:
         key, found, text = word.partition("=")
         if not found:
@@ -96,10 +99,7 @@ def split_arguments(words: Sequence[str], defaults: dict[str, Any]) -> tuple[dic
             continue
         value = OmegaConf.from_dotlist([f"value={text}"]).value
         default = defaults[key]
-        if isinstance(default, str) or (default is None and value is not None):
-            values[key] = str(text)
-        elif isinstance(default, (int, float)) and not isinstance(value, (int, float)):
+        if not isinstance(default, str) and not isinstance(value, (int, float)):
             raise UserError(f"{key}={text}: expected a number such as {default}")
-        else:
-            values[key] = type(default)(value) if default is not None else value
+        values[key] = text if isinstance(default, str) else type(default)(value)
     return values, rest

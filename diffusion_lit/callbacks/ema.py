@@ -61,7 +61,7 @@ class EMA(Callback):
     ) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        weights = [weight for _, weight in _weights(pl_module)]
+        weights: list[Tensor] = [weight for _, weight in _weights(pl_module)]
         for width, gamma in self.exponents.items():
             beta = (1 - 1 / trainer.global_step) ** (gamma + 1)
             get_ema_multi_avg_fn(beta)(list(self.averages[width].values()), weights, 0)

@@ -17,8 +17,8 @@ __all__ = ["FiniteLoss"]
 class FiniteLoss(Callback):
     """Before each backward pass, check that the loss is finite; if not, save the batch and stop.
 
-    The file holds the batch (images, ids, positions), the seed, the times and log-SNRs, and the weights before the step:
-    with them `module.losses(batch)` gives the same losses again.
+    The file holds the batch (images, ids, positions), the seed, the times, the log-SNRs and the weights before the
+    step: with them `module.losses(batch)` gives the same losses again.
 
     Args:
         folder: where `nonfinite-<images seen>.pt` is written.
@@ -50,9 +50,10 @@ class FiniteLoss(Callback):
         path = self.folder / f"nonfinite-{images_seen:09d}-rank{trainer.global_rank}.pt"
         with writing(path) as aside:
             torch.save(replay, aside)
+        low, high = float(replay["log_snr"].min()), float(replay["log_snr"].max())
         raise UserError(
             f"the loss is {float(loss)} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., log-SNR "
-            f" {float(replay['log_snr'].min()):.1f} to {float(replay['log_snr'].max()):.1f}). The batch, the "
-            f"seed, the times and the weights are in {path} for a replay; usual cures are a lower model.optimizer.lr, a longer "
-            f"model.learning_rate.warmup, or trainer.gradient_clip_val=1.0. Checkpoints are untouched."
+            f"from {low:.1f} to {high:.1f}). The batch, the seed, the times and the weights are in {path} for a replay; "
+            f"usual cures are a lower model.optimizer.lr, a longer model.learning_rate.warmup, or "
+            f"trainer.gradient_clip_val=1. Checkpoints are untouched."
         )

@@ -18,6 +18,7 @@ from diffusion_lit.metrics.features import extract, extractor
 from diffusion_lit.metrics.frechet import Gaussian, Moments, frechet_distance
 from diffusion_lit.metrics.image import psnr, ssim
 from diffusion_lit.metrics.lpips import LPIPS
+from diffusion_lit.metrics.trunks import Net
 
 __all__ = ["Restoration"]
 
@@ -50,7 +51,7 @@ class Restoration:
         seed: int = 0,
         batch_size: int = 256,
         baselines: Mapping[str, Baseline] | None = None,
-        lpips: str = "alex",
+        lpips: Net = "alex",
         shown: int = 8,
     ):
         self.operators, self.methods, self.baselines = dict(operators), dict(methods), dict(baselines or {})
