@@ -63,7 +63,7 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(
-            f"{path}: is damaged or not a checkpoint ({str(error).splitlines()[0]}); go on from another one in the same "
+            f"{path}: is damaged or not a checkpoint ({str(error).splitlines()[0]}); take another one of the same "
             f"folder, if there is one"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:

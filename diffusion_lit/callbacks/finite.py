@@ -53,7 +53,7 @@ class FiniteLoss(Callback):
         low, high = float(replay["log_snr"].min()), float(replay["log_snr"].max())
         raise UserError(
             f"the loss is {float(loss)} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., log-SNR "
-            f"from {low:.1f} to {high:.1f}). The batch, the seed, the times and the weights are in {path} for a replay; "
+            f"from {low:.1f} to {high:.1f}). Batch, seed, times and weights are in {path} for a replay; "
             f"usual cures are a lower model.optimizer.lr, a longer model.learning_rate.warmup, or "
             f"trainer.gradient_clip_val=1. Checkpoints are untouched."
         )

@@ -56,7 +56,8 @@ class Restoration:
     ):
         self.operators, self.methods, self.baselines = dict(operators), dict(methods), dict(baselines or {})
         self.n, self.samples, self.noise, self.split, self.seed = n, samples, GaussianNoise(sigma), split, seed
-        self.batch_size, self.lpips, self.shown = batch_size, lpips, shown
+        self.batch_size, self.shown = batch_size, shown
+        self.lpips: Net = lpips
 
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
         held_out = data.held_out(self.split, self.n)
