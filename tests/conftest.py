@@ -1,10 +1,10 @@
-"""What all tests share: few threads, and properties that are checked on the same examples every time."""
+"""What all tests share: one thread, and properties that are checked on the same examples every time."""
 
 import pytest
 import torch
 from hypothesis import settings
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tensors are small: more threads wait for each other, minutes on a busy machine
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("repeatable")
 
