@@ -1,12 +1,14 @@
 """Read checkpoints: tensors and plain Python only, in one call, without a configuration."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
 from torch import Tensor
 
 from diffusion_lit.denoise import Denoiser
@@ -32,7 +34,13 @@ def load(path: str | Path, ema: float | None = None) -> Denoiser:
     if config is None:
         raise UserError(f"{file}: does not say how its denoiser is built; only checkpoints of `diffusion-lit train` do")
     _check_targets(config, file)
-    denoiser = instantiate(config)
+    try:
+        denoiser = instantiate(config)
+    except InstantiationException as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{file}: its denoiser cannot be built ({reason}); was it written by another version of diffusion_lit?"
+        ) from error
     put(weights(checkpoint, ema, file), denoiser, file)
     return denoiser.eval()
 
@@ -103,15 +111,26 @@ def put(state: Mapping[str, Tensor], denoiser: Denoiser, path: Path) -> None:
 
 
 def _check_targets(config: Any, path: Path) -> None:
-    """Refuse to build anything that is not ours: a checkpoint may come from anywhere."""
+    """Refuse to build anything but our own denoisers: a checkpoint may come from anywhere."""
     if isinstance(config, Mapping):
-        for key, value in config.items():
-            named = key in {"_target_", "path"} and isinstance(value, str)
-            if named and not value.startswith("diffusion_lit.") and value != "hydra.utils.get_object":
-                raise UserError(
-                    f"{path}: asks to build {value!r}, which is not part of diffusion_lit; it was not built"
-                )
-            _check_targets(value, path)
-    elif isinstance(config, list):
+        target = config.get("_target_")
+        if target is not None and not _is_ours(target):
+            raise UserError(
+                f"{path}: asks to build {target!r}, which is no denoiser of diffusion_lit; it was not built"
+            )
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
         for value in config:
             _check_targets(value, path)
+
+
+def _is_ours(target: Any) -> bool:
+    """Whether a target is defined, not only found, in our mathematics: a module's dots lead to all that it imports."""
+    if not isinstance(target, str) or not re.fullmatch(
+        r"diffusion_lit\.(networks|noise|denoise|analytic)(\.\w+)+", target
+    ):
+        return False
+    try:
+        return str(getattr(get_object(target), "__module__", "")).startswith("diffusion_lit.")
+    except ImportError:
+        return False

@@ -9,11 +9,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking.identity import run_identity
 
-__all__ = ["compose_config", "config_folder", "override", "plain", "run_config", "split_arguments"]
+__all__ = ["compose_config", "config_folder", "override", "parse", "plain", "run_config", "split_arguments"]
 
 
 def config_folder() -> Path:
@@ -36,8 +37,8 @@ def compose_config(name: str, overrides: Sequence[str]) -> DictConfig:
         cause = error.__cause__
         reason = " ".join(str(error).split()) + (f" ({' '.join(str(cause).split())})" if cause else "")
         raise UserError(
-            f"the configuration does not fit: {reason}. Keys and groups are in {config_folder()}; a new key is added "
-            f"with +key=value."
+            f"the configuration does not fit: {reason}. Given were {' '.join(overrides)}; keys and groups are in "
+            f"{config_folder()}; a new key is added with +key=value."
         ) from error
 
 
@@ -61,6 +62,18 @@ def plain(config: Any) -> Any:
         raise UserError(f"the configuration does not resolve: {' '.join(str(error).split())}") from error
 
 
+def parse(key: str, text: str) -> Any:
+    """The value that `text` means in key=text: a number, a string, a list, null ...
+
+    Raises:
+        UserError: it is no value.
+    """
+    try:
+        return OmegaConf.from_dotlist([f"value={text}"]).value
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{key}={text}: is no value ({' '.join(str(error).split())}); put text into quotes") from error
+
+
 def override(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Change values of a stored configuration by key=value; +key=value adds one.
 
@@ -72,7 +85,7 @@ def override(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         new, key = key.startswith("+"), key.lstrip("+")
         if not found:
             raise UserError(f"{word!r}: expected key=value")
-        parsed = OmegaConf.from_dotlist([f"value={value}"]).value
+        parsed = parse(key, value)
         if not new and OmegaConf.select(config, key, default="<missing>") == "<missing>":
             names = ", ".join(map(str, config))
             raise UserError(f"unknown key {key!r}; the configuration has {names}; +{word} adds a new one")
@@ -97,9 +110,9 @@ def split_arguments(
         if key not in defaults:
             rest.append(word)
             continue
-        value = OmegaConf.from_dotlist([f"value={text}"]).value
         default = defaults[key]
-        if not isinstance(default, str) and not isinstance(value, (int, float)):
+        value = text if isinstance(default, str) else parse(key, text)
+        if not isinstance(default, str) and (not isinstance(value, (int, float)) or type(default)(value) != value):
             raise UserError(f"{key}={text}: expected a number such as {default}")
-        values[key] = text if isinstance(default, str) else type(default)(value)
+        values[key] = type(default)(value)
     return values, rest

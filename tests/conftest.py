@@ -12,3 +12,5 @@ settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     # the first torch.func.jvp of a process loads rules that torch itself still writes in its deprecated TorchScript
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    # omegaconf's DictConfig derives from typing.MutableMapping, which beartype would rather have from collections.abc
+    config.addinivalue_line("filterwarnings", "ignore:.*PEP 484 type hint typing.MutableMapping")

@@ -1,6 +1,6 @@
 """What a restoration must beat: point estimates that need no denoiser."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -8,22 +8,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_lit.data import ShardsDataModule
-from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import Inpainting, Measurement
+from diffusion_lit.inverse import Inpainting, LinearOperator, Measurement, Operator
 
 __all__ = ["Baseline", "Biharmonic", "GaussianMean", "MeanImage"]
 
 Images = Float[Tensor, "batch c h w"]
 
 
+@runtime_checkable
 class Baseline(Protocol):
-    """What a restoration evaluation needs of a baseline: a measurement of (B, *y_shape) -> images (B, C, H, W)."""
+    """What a restoration evaluation needs of a baseline: a measurement of (B, *y_shape) -> images (B, C, H, W).
+
+    Attributes:
+        needs: the operators that it inverts.
+    """
+
+    needs: type[Operator]
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images: ...
 
 
 class MeanImage:
     """The mean of the training images, whatever was measured."""
+
+    needs = Operator
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
         return data.images("train").mean(0).expand(len(measurement.y), -1, -1, -1).clone()
@@ -32,13 +40,13 @@ class MeanImage:
 class Biharmonic:
     """Smooth inpainting by the biharmonic equation (scikit-image; Damelin & Hoang 2018)."""
 
+    needs = Inpainting
+
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
         from skimage.restoration import inpaint_biharmonic
 
-        operator = measurement.operator
-        if not isinstance(operator, Inpainting):
-            raise UserError(f"Biharmonic inpaints; it does not invert {type(operator).__name__}: leave it out")
-        hidden = operator.hidden.any(0).numpy()
+        assert isinstance(measurement.operator, Inpainting)
+        hidden = measurement.operator.hidden.any(0).numpy()
         images = measurement.y.permute(0, 2, 3, 1).double().numpy()
         restored = [inpaint_biharmonic(image, hidden, channel_axis=-1) for image in images]
         return torch.from_numpy(np.stack(restored)).permute(0, 3, 1, 2).float()
@@ -49,6 +57,8 @@ class GaussianMean:
 
     E[x | y] = m + C A^T (A C A^T + sigma^2 I)^-1 (y - A m)
     """
+
+    needs = LinearOperator
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
         train = data.images("train").double().flatten(1)

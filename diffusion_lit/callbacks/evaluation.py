@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,6 +28,7 @@ class Evaluation:
     pictures: list[Picture] = field(default_factory=list)
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """What `Periodic` needs: an object that evaluates this process's share and returns the numbers of all."""
 
@@ -35,12 +36,12 @@ class Evaluator(Protocol):
 
 
 class Periodic(Callback):
-    """Run an evaluator every so many images, at the end of training, and in `trainer.test`.
+    """Run an evaluator every so many images, and in `trainer.test`.
 
     Args:
         evaluator: what is run; all processes take part.
         folder: the run folder.
-        every: images between two evaluations; None evaluates at the end only.
+        every: images between two evaluations; None evaluates in `trainer.test` only.
         ema: width of the averaged weights to evaluate; None takes the weights of the last step.
     """
 

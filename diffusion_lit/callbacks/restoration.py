@@ -16,7 +16,7 @@ from diffusion_lit.denoise import Denoiser
 from diffusion_lit.inverse import GaussianNoise, Measurement, Method, Operator
 from diffusion_lit.metrics.features import extract, extractor
 from diffusion_lit.metrics.frechet import Gaussian, Moments, frechet_distance
-from diffusion_lit.metrics.image import psnr, ssim
+from diffusion_lit.metrics.image import WINDOW, psnr, ssim
 from diffusion_lit.metrics.lpips import LPIPS
 from diffusion_lit.metrics.trunks import Net
 
@@ -35,7 +35,7 @@ class Restoration:
         split: where the images are from.
         seed: of the measurements' noise and of the samples.
         batch_size: samples drawn at a time.
-        baselines: name -> point estimate, evaluated where they fit.
+        baselines: name -> point estimate, evaluated on the operators that they invert.
         lpips: trunk of the perceptual distance.
         shown: images in the picture.
     """
@@ -69,7 +69,8 @@ class Restoration:
             measurement = Measurement.simulate(operator, self.noise, truth, seed=self.seed, ids=ids)
             for name, method in self.methods.items():
                 self._restore(found, f"{task}", name, denoiser, method, measurement, truth, ids, weights)
-            for name, baseline in self.baselines.items():
+            fitting = {k: b for k, b in self.baselines.items() if isinstance(operator, b.needs)}
+            for name, baseline in fitting.items():
                 scores = self._scores(baseline(measurement, data), truth, operator)
                 numbers = mean_over_all(scores, denoiser.reference.device)
                 found.metrics |= {f"restoration/{task}/{name}/{k}": v for k, v in numbers.items()}
@@ -131,9 +132,10 @@ class Restoration:
         restored = restored.clamp(-1, 1)
         scores = {
             "psnr": psnr(restored, truth),
-            "ssim": ssim(restored, truth),
             "lpips": self._perceptual(restored, truth),
         }
+        if min(truth.shape[-2:]) >= WINDOW:  # smaller images have no SSIM
+            scores["ssim"] = ssim(restored, truth)
         if operator.hidden is not None:
             scores["psnr_hidden"] = psnr(restored, truth, operator.hidden.cpu())
         return scores

@@ -35,9 +35,13 @@ def run(words: list[str]) -> int:
     path = checkpoint.locate(arguments["checkpoint"])
     record = RunRecord(path.parent.parent)
     config = OmegaConf.create(record.config)
+    if not record.config:
+        raise UserError(f"{record.folder}: has no config.yaml, so it is no run; evaluate takes a run folder")
     for word in (word[1:] for word in words if word.startswith("~")):
         parent, _, key = word.rpartition(".")
-        OmegaConf.select(config, parent).pop(key)
+        if OmegaConf.select(config, word) is None:
+            raise UserError(f"~{word}: {record.folder}/config.yaml has no such key to leave out")
+        (OmegaConf.select(config, parent) if parent else config).pop(key)
     override(config, [f"paths.run={record.folder}", *overrides])
 
     state = checkpoint.read(path)

@@ -16,8 +16,7 @@ __all__ = ["run"]
 
 
 def run(words: list[str]) -> int:
-    from omegaconf import OmegaConf
-
+    from diffusion_lit.configuration import parse
     from diffusion_lit.data import pack
 
     flags = {"--skip-undecodable"} & set(words)
@@ -27,9 +26,9 @@ def run(words: list[str]) -> int:
     source, out, *rest = words
     if bad := [word for word in rest if "=" not in word]:
         raise UserError(f"pack: {bad[0]!r} is not key=value; `diffusion-lit pack --help` shows examples")
-    arguments = OmegaConf.to_container(OmegaConf.from_dotlist(rest))
-    assert isinstance(arguments, dict)
-    pack(source, out, skip_undecodable=bool(flags), **{str(k).replace("-", "_"): v for k, v in arguments.items()})
+    pairs = [word.split("=", 1) for word in rest]
+    arguments = {key.replace("-", "_"): parse(key, text) for key, text in pairs}
+    pack(source, out, skip_undecodable=bool(flags), **arguments)
     return 0
 
 

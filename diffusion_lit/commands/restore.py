@@ -22,9 +22,7 @@ __all__ = ["run"]
 
 
 def run(words: list[str]) -> int:
-    from omegaconf import OmegaConf
-
-    from diffusion_lit.configuration import split_arguments
+    from diffusion_lit.configuration import parse, split_arguments
 
     defaults = {"checkpoint": "", "images": "", "operator": "inpaint_box", "method": "mmps", "samples": 4}
     defaults |= {"sigma": 0.05, "seed": 0, "ema": -1.0, "batch": 128, "out": ""}
@@ -37,9 +35,11 @@ def run(words: list[str]) -> int:
             raise UserError(
                 f"restore: unknown key {key!r}; keys are {', '.join(defaults)}, operator.KEY and method.KEY"
             )
-        extra[kind][name] = OmegaConf.from_dotlist([f"value={value}"]).value
+        extra[kind][name] = parse(key, value)
     if not given["checkpoint"] or not given["images"]:
         raise UserError("restore: expected checkpoint=RUN images=DIR")
+    if given["samples"] < 1 or given["sigma"] <= 0:
+        raise UserError(f"restore: samples={given['samples']} sigma={given['sigma']}; give at least 1 and a sigma > 0")
 
     import numpy as np
     import torch

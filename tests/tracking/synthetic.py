@@ -72,7 +72,7 @@ def make_run(folder: Path, **changes: object) -> Path:
 
 def _pictures(folder: Path, rng: np.random.Generator, seen: int, noise: float) -> None:
     _save(folder / "samples" / f"{seen:09d}.png", _grid(rng, 8, 8, noise))
-    about = {"sampler": "heun-18", "n": 64, "ema": 0.05}
+    about = {"sampler": "heun-18", "n": 64, "weights": "ema-0.05"}
     (folder / "samples" / f"{seen:09d}.json").write_text(json.dumps(about))
     for operator in ("box12", "downsample4"):
         for gain, method in enumerate(("dps", "mmps")):
