@@ -46,7 +46,7 @@ def run(words: list[str]) -> int:
 
     state = checkpoint.read(path)
     data, module = build_data(config), build_module(config)
-    checkpoint.put(checkpoint.weights(state, 0, path), module.denoiser, path)
+    checkpoint.put(checkpoint.weights(state, 0.0, path), module.denoiser, path)
     module.trained_images = state["diffusion_lit"]["images_seen"]
     ema = EMA(list(state.get("ema", {})))
     ema.averages = state.get("ema", {})

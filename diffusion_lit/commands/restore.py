@@ -59,7 +59,7 @@ def run(words: list[str]) -> int:
     shape = tuple(checkpoint.read(path)["diffusion_lit"]["shape"])
     items = sources["image_folder"](path=given["images"], size=shape[1:], grey=shape[0] == 1)
     truth = to_unit(np.stack([item.load() for item in items]))
-    operator = _make(operators, given["operator"], extra["operator"] or _default(given["operator"], shape), shape=shape)
+    operator = _make(operators, given["operator"], _default(given["operator"], shape) | extra["operator"], shape=shape)
     method = _make(methods, given["method"], extra["method"])
     measurement = Measurement.simulate(operator, GaussianNoise(given["sigma"]), truth, seed=given["seed"])
     chunk, samples = max(1, given["batch"] // given["samples"]), given["samples"]
@@ -109,4 +109,5 @@ def _default(operator: str, shape: tuple[int, ...]) -> dict[str, Any]:
         "inpaint_box": {"size": min(shape[1:]) // 2 - 2},
         "average_pool": {"factor": 2},
         "bicubic": {"factor": 2},
+        "gaussian_blur": {"sigma": 1.0},
     }.get(operator, {})

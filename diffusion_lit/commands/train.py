@@ -38,7 +38,7 @@ def fit(config: DictConfig) -> int:
     batch = config.batch_size * config.trainer.get("accumulate_grad_batches", 1)
     if start is not None:
         state = checkpoint.read(start)
-        checkpoint.put(checkpoint.weights(state, 0, start), module.denoiser, start)
+        checkpoint.put(checkpoint.weights(state, 0.0, start), module.denoiser, start)
         if state["diffusion_lit"]["images_seen"] >= config.max_images:
             print(f"{folder}: trained already ({state['diffusion_lit']['images_seen']:,} images)")
             return 0

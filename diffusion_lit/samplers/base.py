@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser
+from diffusion_lit.errors import UserError
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.grids import Grid
@@ -34,7 +35,7 @@ class Sampler(ABC):
 
     def __init__(self, steps: int, grid: Grid):
         if steps < 1:
-            raise ValueError(f"steps: {steps} < 1; a sampler takes at least one step, to the data")
+            raise UserError(f"steps: {steps} < 1; a sampler takes at least one step, to the data")
         self.steps, self.grid = steps, grid
 
     @property

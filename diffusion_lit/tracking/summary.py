@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 
+from diffusion_lit.tracking.words import Number
+
 __all__ = ["summarize_run"]
 
 _SCORES = ("psnr_hidden", "psnr", "ssim", "lpips")
 
 
-def summarize_run(metrics: Mapping[str, float], baselines: Iterable[str], **facts: float) -> dict[str, float]:
+def summarize_run(metrics: Mapping[str, Number], baselines: Iterable[str], **facts: Number) -> dict[str, Number]:
     """Return summary.json of the evaluation `metrics` and the `facts` (images_seen, train_seconds ...).
 
     The first task of a restoration and its first method give the headline: `psnr_hidden/posterior_mean`,
     `psnr_hidden/sample`, `psnr_hidden/BASELINE`, likewise psnr, ssim and lpips; `misfit_ratio`; `nfe_per_sample`. A
     Frechet distance `fd/alex-256@64/n=1000/...` becomes `fd_alex/model`, `fd_alex/gaussian`, `fd_alex/floor`.
     """
-    summary: dict[str, float] = {}
+    summary: dict[str, Number] = {}
     restorations = [name.split("/") for name in metrics if name.startswith("restoration/")]
     if restorations:
         task = restorations[0][1]
