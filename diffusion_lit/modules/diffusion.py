@@ -62,7 +62,7 @@ class DiffusionModule(LightningModule):
         return self.losses(batch).mean()
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self.log("test/loss", self.losses(batch).mean(), batch_size=len(batch["image"]), sync_dist=True)
+        self.log("test/loss", self.losses(batch).mean(), batch_size=len(batch["image"]), sync_dist=True, logger=False)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())

@@ -85,7 +85,7 @@ def _place(name: str) -> tuple[str, str, bool]:
         operator, *how, metric = rest
         title = f"{quantity(metric).title if quantity(metric).goal else plain_words(metric)}: {plain_words(operator)}"
         return title, ", ".join(map(plain_words, how)), metric in ("psnr_hidden", "lpips")
-    if head in ("fd", "kid") and len(rest) >= 2:
+    if head in ("fd", "kd") and len(rest) >= 2:
         return f"{quantity(head).title}, {rest[0]}, {rest[1]}", ", ".join(rest[2:]) or head, True
     return plain_words(name), plain_words(rest[-1] if rest else head), False
 

@@ -25,6 +25,7 @@ IGNORED = (
     "*.prefetch_factor",
     "*.persistent_workers",
     "callbacks.checkpoint.*",
+    "every.checkpoint",
     "callbacks.*progress*",
     "callbacks.*.dirpath",
     "callbacks.*.folder",

@@ -73,7 +73,12 @@ def headlines(summary: Mapping[str, Number]) -> list[tuple[Cell, str]]:
 def restoration_table(panels: Sequence[Picture]) -> tuple[list[str], list[list[Any]]]:
     """Return (headings, rows) of operator x method; the best method of each operator is marked in every column."""
     found = {key for panel in panels for key in panel.about["metrics"]}
-    columns = [c for c in _COLUMNS if c in found] + sorted(found - {*_COLUMNS, "misfit_expected"})
+    told = {
+        "misfit_expected",
+        "misfit_ratio",
+        *(f"{c}_sample" for c in _COLUMNS),
+    }  # in another column, or in the summary
+    columns = [c for c in _COLUMNS if c in found] + sorted(found - {*_COLUMNS} - told)
     rows = []
     for panel in panels:
         about, metrics = panel.about, panel.about["metrics"]
@@ -97,7 +102,7 @@ def lead(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], restored:
     size = f" of {show(network['parameters'])} parameters" if network.get("parameters") else ""
     name = data.get("name") or data.get("source")
     source = f" on {name if isinstance(name, str) else 'its data'}" if data else ""
-    seen = f", for {show(metrics[-1]['images_seen'])} images" if metrics else ""
+    seen = f", for {show(max(line['images_seen'] for line in metrics))} images" if metrics else ""
     took = f" in {show(run['train_seconds'], 's')}" if run.get("train_seconds") else ""
     prior = (
         " It was never told of any restoration task: each restoration below draws images that agree both with the "

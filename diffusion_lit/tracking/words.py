@@ -33,15 +33,18 @@ _QUANTITIES = {
     ),
     "ssim": Quantity("SSIM", "", "high", "Structural similarity; higher is better."),
     "lpips": Quantity("LPIPS", "", "low", "Perceptual distance to the truth; lower is better."),
-    "fd": Quantity("Fréchet distance", "", "low", "Between generated and held-out images; lower is better."),
+    "fd": Quantity("Fréchet distance", "", "low", "Between generated and training images; lower is better."),
     "fd_alex": Quantity(
         "Fréchet distance (AlexNet features)",
         "",
         "low",
-        "Between generated and held-out images; lower is better. The floor is the distance between real images and "
-        "real images at the same number of samples: no model can be expected below it.",
+        "Between generated and training images; lower is better. The floor is that of as many real "
+        "held-out images: no model can be expected below it.",
     ),
-    "kid": Quantity("Kernel distance", "", "low", "Between generated and held-out images; lower is better."),
+    "kd": Quantity("Kernel distance", "", "low", "Between generated and training images; lower is better."),
+    "kd_alex": Quantity(
+        "Kernel distance (AlexNet features)", "", "low", "Between generated and training images; lower is better."
+    ),
     "loss": Quantity("Loss", "", "low"),
     "misfit": Quantity("Misfit"),
     "misfit_ratio": Quantity(

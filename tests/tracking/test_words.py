@@ -14,7 +14,7 @@ from diffusion_lit.tracking.words import best, is_baseline, quantity, show
         ("lpips/sample", "low"),
         ("fd_alex/model", "low"),
         ("fd/alex-256/n=1000/ema-0.05/heun-18", "low"),
-        ("kid/alex-256/n=1000/ema-0.05/heun-18", "low"),
+        ("kd/alex-256/n=1000/ema-0.05/heun-18", "low"),
         ("validation/loss/ema-0.05", "low"),
         ("misfit_ratio", "one"),
         ("images_seen", ""),
