@@ -14,7 +14,7 @@ from yaml import YAMLError
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking.identity import run_identity
 
-__all__ = ["compose_config", "config_folder", "override", "parse", "plain", "run_config", "split_arguments"]
+__all__ = ["compose_config", "config_folder", "moved", "override", "parse", "plain", "run_config", "split_arguments"]
 
 
 def config_folder() -> Path:
@@ -60,6 +60,17 @@ def plain(config: Any) -> Any:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration does not resolve: {' '.join(str(error).split())}") from error
+
+
+def moved(config: Any, old: str, new: str) -> Any:
+    """A plain configuration whose paths at or under `old` are at or under `new`."""
+    if isinstance(config, dict):
+        return {key: moved(value, old, new) for key, value in config.items()}
+    if isinstance(config, list):
+        return [moved(value, old, new) for value in config]
+    if isinstance(config, str) and (config == old or config.startswith(f"{old}/")):
+        return new + config.removeprefix(old)
+    return config
 
 
 def parse(key: str, text: str) -> Any:

@@ -9,7 +9,7 @@ pseudorandom number generators"), the normals are Box-Muller's.
 import math
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 __all__ = ["Randomness", "weyl"]
@@ -53,10 +53,10 @@ class Randomness:
         self._drawn += count
         return _mix(self._key[:, None] + counter * _GOLDEN)
 
-    def uniform(self, *event: int, dtype: torch.dtype = torch.float64) -> Float[Tensor, "batch *event"]:
-        """Draw (B, *event) numbers, uniform in the open interval (0, 1)."""
+    def uniform(self, *event: int) -> Float64[Tensor, "batch *event"]:
+        """Draw (B, *event) numbers, uniform in the open interval (0, 1), in float64."""
         words = self._words(math.prod(event))
-        return (_shift_right(words, 12).double().add(0.5) * 2.0**-52).to(dtype).reshape(len(words), *event)
+        return (_shift_right(words, 12).double().add(0.5) * 2.0**-52).reshape(len(words), *event)
 
     def normal(self, *event: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "batch *event"]:
         """Draw (B, *event) standard normal numbers; one 64-bit word gives two by Box-Muller's transform."""

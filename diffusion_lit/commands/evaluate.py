@@ -23,7 +23,7 @@ def run(words: list[str]) -> int:
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import EMA, Periodic
     from diffusion_lit.commands.build import build, build_data, build_module, build_trainer, quiet
-    from diffusion_lit.configuration import override, split_arguments
+    from diffusion_lit.configuration import moved, override, plain, split_arguments
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
     from diffusion_lit.tracking.table import Table
@@ -42,7 +42,11 @@ def run(words: list[str]) -> int:
         if OmegaConf.select(config, word) is None:
             raise UserError(f"~{word}: {record.folder}/config.yaml has no such key to leave out")
         (OmegaConf.select(config, parent) if parent else config).pop(key)
-    override(config, [f"paths.run={record.folder}", *overrides])
+    override(config, overrides)
+    # config.yaml is resolved: what named the run folder or the shards then must name them where they are now
+    there, here = record.config, plain(config)
+    here = moved(here, there["data"]["root"], str(config.data.root))
+    config = OmegaConf.create(moved(here, there["paths"]["run"], str(record.folder)))
 
     state = checkpoint.read(path)
     data, module = build_data(config), build_module(config)

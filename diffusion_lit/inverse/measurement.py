@@ -7,7 +7,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.base import LinearOperator, Operator
+from diffusion_lit.inverse.operators.base import Operator
+from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.randomness import Randomness
 
 __all__ = ["GaussianNoise", "Measurement"]

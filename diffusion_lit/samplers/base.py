@@ -69,6 +69,8 @@ class Sampler(ABC):
         """
         reference = denoiser.reference
         ids = torch.arange(shape[0]) if ids is None else ids
+        if len(ids) != shape[0]:
+            raise ValueError(f"ids: {len(ids)} names for {shape[0]} samples; give one each")
         noise = Randomness(seed, ids, reference.device)
         times = self.grid(denoiser.schedule, self.steps)
         _, sigma = denoiser.schedule(times[0])

@@ -6,7 +6,7 @@ from diffusion_lit.denoise import Batch
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.guidance.base import Guidance
 from diffusion_lit.inverse.measurement import Measurement
-from diffusion_lit.inverse.operators.base import LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.inverse.tangent import Tangent
 from diffusion_lit.samplers import Sampler
 

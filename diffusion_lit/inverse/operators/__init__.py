@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from diffusion_lit.inverse.operators.base import SVD, LinearOperator, Operator
+from diffusion_lit.inverse.operators.base import Operator
 from diffusion_lit.inverse.operators.inpainting import (
     Inpainting,
     inpaint_box,
@@ -10,7 +10,7 @@ from diffusion_lit.inverse.operators.inpainting import (
     inpaint_mask,
     inpaint_random,
 )
-from diffusion_lit.inverse.operators.matrix import MatrixOperator
+from diffusion_lit.inverse.operators.linear import SVD, LinearOperator, MatrixOperator
 from diffusion_lit.inverse.operators.separable import Separable, average_pool, bicubic, gaussian_blur
 
 __all__ = ["SVD", "Inpainting", "LinearOperator", "MatrixOperator", "Operator", "Separable", "operators"]

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.base import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
 from diffusion_lit.randomness import Randomness
 
 __all__ = ["Inpainting", "image_shape", "inpaint_box", "inpaint_half", "inpaint_mask", "inpaint_random"]

@@ -12,8 +12,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.base import SVD, LinearOperator
 from diffusion_lit.inverse.operators.inpainting import Shape, image_shape
+from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
 
 __all__ = ["Separable", "average_pool", "bicubic", "gaussian_blur"]
 

@@ -1,0 +1,146 @@
+"""Linear operators: what can be derived when a subclass only knows A, and the one that is given by its matrix."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from diffusion_lit.denoise import expand
+from diffusion_lit.errors import UserError
+from diffusion_lit.inverse.operators.base import Data, Operator, Signal
+from diffusion_lit.inverse.solvers import conjugate_gradient
+
+__all__ = ["SVD", "LinearOperator", "MatrixOperator"]
+
+_RCOND = 1e-10  # singular values below this part of the largest are zero
+_MATRIX_LIMIT = 2**28  # entries of a matrix that fits in 2 GiB
+
+
+@dataclass(frozen=True)
+class SVD:
+    """A = U diag(s) V^T with orthonormal columns in U and V, as functions, since U and V are often structured.
+
+    Attributes:
+        s: (r,) singular values >= 0 in float64, in no particular order.
+        u: (B, r) -> (B, *y_shape), U z.
+        ut: (B, *y_shape) -> (B, r), U^T y.
+        v: (B, r) -> (B, *x_shape), V z.
+        vt: (B, *x_shape) -> (B, r), V^T x.
+    """
+
+    s: Float64[Tensor, " r"]
+    u: Callable[[Tensor], Tensor]
+    ut: Callable[[Tensor], Tensor]
+    v: Callable[[Tensor], Tensor]
+    vt: Callable[[Tensor], Tensor]
+
+
+class LinearOperator(Operator):
+    """A linear map: `forward` is enough; A^T, A^+ and the Gram solve are derived, exactly where there is an SVD."""
+
+    @staticmethod
+    def from_matrix(matrix: Float[Tensor, "..."]) -> "LinearOperator":
+        """Return x (B, d) -> y (B, d_y) = A x for a matrix (d_y, d)."""
+        return MatrixOperator(matrix)
+
+    def transpose(self, y: Data) -> Signal:
+        """A^T y: the vector-Jacobian product of `forward`, unless a subclass knows better."""
+        return torch.func.vjp(self.forward, y.new_zeros(len(y), *self.x_shape))[1](y)[0]
+
+    def svd(self) -> SVD | None:
+        """Return the singular value decomposition, or None where it is not known."""
+        return None
+
+    def pinv(self, y: Data) -> Signal:
+        """A^+ y, the least-squares solution of least norm; by conjugate gradients where there is no SVD."""
+        svd = self.svd()
+        if svd is None:
+            normal = self.transpose(y.double())
+            return conjugate_gradient(lambda x: self.transpose(self(x)), normal).to(y)
+        keep = svd.s > _RCOND * svd.s.max()
+        return svd.v(torch.where(keep, 1 / svd.s, 0.0) * svd.ut(y.double())).to(y)
+
+    def gram_solve(
+        self, y: Data, scale: Float[Tensor, "*scales"], shift: Float[Tensor, "*shifts"]
+    ) -> Float64[Tensor, "batch *y_shape"]:
+        """Solve (scale A A^T + shift I) z = y, the covariance of y under isotropic x and noise, in float64.
+
+        Args:
+            y: (B, *y_shape).
+            scale, shift: () or (B,), scale > 0 and shift >= 0. Where shift = 0 the pseudo-inverse is applied.
+        """
+        y = y.double()
+        svd = self.svd()
+        if svd is None:
+            a, b = expand(scale, y), expand(shift, y)
+            return conjugate_gradient(lambda z: a * self(self.transpose(z)) + b * z, y)
+        along = svd.ut(y)
+        variance = expand(scale, along) * torch.where(svd.s > _RCOND * svd.s.max(), svd.s, 0.0) ** 2
+        inside = svd.u(_divide(along, variance + expand(shift, along)))
+        # what U does not reach has only the noise
+        return inside + _divide(y - svd.u(along), expand(shift, y))
+
+    def matrix(self) -> Float64[Tensor, "y_size d"]:
+        """Return the matrix of x -> observe(A x), for small problems: the rows are the measured entries only.
+
+        Raises:
+            UserError: it would not fit in 2 GiB.
+        """
+        size = math.prod(self.x_shape)
+        if size * math.prod(self.y_shape) > _MATRIX_LIMIT:
+            raise UserError(
+                f"{type(self).__name__}.matrix(): {math.prod(self.y_shape)} x {size} entries need more than 2 GiB; "
+                f"use a smaller image, or the operator's functions, which need no matrix"
+            )
+        device = next((b.device for b in self.buffers()), None)
+        basis = torch.eye(size, dtype=torch.float64, device=device).reshape(size, *self.x_shape)
+        return self.observe(self(basis)).mT
+
+
+class MatrixOperator(LinearOperator):
+    """x (B, d) -> A x (B, d_y).
+
+    Args:
+        matrix: (d_y, d), finite.
+
+    Raises:
+        UserError: not a matrix of finite numbers.
+    """
+
+    entries: Tensor
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+    def __init__(self, matrix: Float[Tensor, "..."]):
+        if matrix.ndim != 2 or not bool(matrix.isfinite().all()):
+            raise UserError(f"matrix: shape {tuple(matrix.shape)}; expected finite numbers of shape (d_y, d)")
+        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+        self.register_buffer("entries", matrix.double())
+        self.register_buffer("left", left)
+        self.register_buffer("values", values)
+        self.register_buffer("right", right)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.entries.to(x).mT
+
+    def transpose(self, y: Tensor) -> Tensor:
+        return y @ self.entries.to(y)
+
+    def svd(self) -> SVD:
+        return SVD(
+            self.values,
+            u=lambda z: z @ self.left.to(z).mT,
+            ut=lambda y: y @ self.left.to(y),
+            v=lambda z: z @ self.right.to(z),
+            vt=lambda x: x @ self.right.to(x).mT,
+        )
+
+
+def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Divide, and give 0 where the denominator is 0."""
+    return torch.where(denominator > 0, numerator / denominator.where(denominator > 0, 1.0), 0.0)
