@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 
 def run(words: list[str]) -> int:
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import EMA, Periodic
@@ -46,7 +46,7 @@ def run(words: list[str]) -> int:
     # config.yaml is resolved: what named the run folder or the shards then must name them where they are now
     there, here = record.config, plain(config)
     here = moved(here, there["data"]["root"], str(config.data.root))
-    config = OmegaConf.create(moved(here, there["paths"]["run"], str(record.folder)))
+    config = DictConfig(moved(here, there["paths"]["run"], str(record.folder)))
 
     state = checkpoint.read(path)
     data, module = build_data(config), build_module(config)

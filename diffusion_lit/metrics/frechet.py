@@ -104,7 +104,8 @@ def floor(reference: Gaussian, held_out: Float[Tensor, "m features"], n: int) ->
             f"floor: {len(held_out)} held-out images < n = {n}, and a Frechet distance depends on n; "
             f"generate {len(held_out)} images or hold out more."
         )
-    moments = Moments(held_out.shape[1]).to(held_out.device)
+    # every process has all held-out images: summed over processes they would count as more
+    moments = Moments(held_out.shape[1], sync_on_compute=False).to(held_out.device)
     moments.update(held_out[:n])
     other = moments.compute()
     return frechet_distance(reference.mean, reference.covariance, other.mean, other.covariance)

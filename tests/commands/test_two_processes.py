@@ -1,0 +1,78 @@
+"""Two processes (gloo) against one: the same stream, the same training, the same numbers of an evaluation."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import torch
+
+from diffusion_lit import checkpoint
+from diffusion_lit.cli import main
+from diffusion_lit.data import StreamLoader
+from diffusion_lit.tracking.lines import read, without_times
+from tests.commands.small import EVALUATED, LIGHTNING, SMALL
+
+pytestmark = pytest.mark.filterwarnings(*LIGHTNING)
+
+# shares that are not equal, so that a mean of means or a forgotten remainder shows
+UNEVEN = [
+    "evaluation.loss.evaluator.n=15",
+    "evaluation.generation.evaluator.n=33",
+    "evaluation.restoration.evaluator.n=7",
+]
+
+
+def run(*words: str) -> None:
+    """Run a command whose trainer starts a second process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "diffusion_lit.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def train(shards: Path, folder: Path, *more: str) -> list[str]:
+    few = ["max_images=48", "callbacks.log.every=16"]
+    return ["train", *SMALL, *EVALUATED, *few, f"paths.data={shards}", f"paths.run={folder}", *more]
+
+
+def test_the_first_batches_of_the_stream_are_the_same(shards):
+    root = shards / "digits"
+    one = iter(StreamLoader(root, 16))
+    two = [iter(StreamLoader(root, 16, rank=rank, world_size=2)) for rank in range(2)]
+    for _ in range(3):
+        whole, parts = next(one), [next(part) for part in two]
+        for key in ("id", "position", "image"):
+            assert torch.equal(torch.cat([part[key] for part in parts]), whole[key])
+
+
+def test_training_and_evaluation_are_the_same(shards, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(train(shards, one)) == 0
+    run(*train(shards, two, "trainer=ddp_sim"))
+    losses = [[line["train/loss"] for line in read(folder / "metrics.jsonl")] for folder in (one, two)]
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)  # of three global batches: the same images and noise
+    states = [checkpoint.read(checkpoint.locate(folder)) for folder in (one, two)]
+    for name, weight in states[0]["ema"][0.05].items():
+        torch.testing.assert_close(states[1]["ema"][0.05][name], weight, rtol=1e-4, atol=1e-5)
+
+    both = copytree(one, tmp_path / "both")
+    before = len(read(one / "metrics.jsonl"))
+    assert main(["evaluate", f"checkpoint={one}", *UNEVEN]) == 0
+    run("evaluate", f"checkpoint={both}", *UNEVEN, "trainer.devices=2", "trainer.strategy=ddp")
+    found = []
+    for folder in (one, both):
+        lines = [without_times(line) for line in read(folder / "metrics.jsonl")[before:]]
+        found.append({key: value for line in lines for key, value in line.items()})
+    assert set(found[0]) == set(found[1])
+    assert len(found[0]) > 30
+    for key, value in found[0].items():
+        assert found[1][key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
+    assert (both / "summary.json").exists()
