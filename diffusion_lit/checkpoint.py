@@ -69,10 +69,10 @@ def read(path: str | Path) -> dict[str, Any]:
             f"any program. Use checkpoints written by `diffusion-lit train`, or save the other project's state_dict "
             f"alone. ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path}: is damaged or not a checkpoint ({str(error).splitlines()[0]}); take another one of the same "
-            f"folder, if there is one"
+            f"{path}: is damaged or not a checkpoint ({reason}); take another one of the same folder, if there is one"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: is not a checkpoint of `diffusion-lit train`: it has no state_dict")
