@@ -101,7 +101,7 @@ class Restoration:
                     samples=self.samples,
                     seed=self.seed,
                     ids=names_of_y.to(device),
-                ).cpu()
+                ).to(truth)
                 for y, names_of_y in zip(measurement.y.split(chunk), names.split(chunk))
             ]
         )  # (n, samples, C, H, W)
