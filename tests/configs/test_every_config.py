@@ -12,6 +12,7 @@ from diffusion_lit.callbacks import Periodic
 from diffusion_lit.commands.build import build, build_trainer
 from diffusion_lit.configuration import compose_config, config_folder, override, plain, run_config, split_arguments
 from diffusion_lit.data import ShardsDataModule
+from diffusion_lit.data.overfit import OneBatchDataModule
 from diffusion_lit.errors import UserError
 from diffusion_lit.modules import DiffusionModule
 
@@ -120,12 +121,13 @@ def test_trainers(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", options("debug"))
-@pytest.mark.parametrize("experiment", ["mnist", "photos"])
+@pytest.mark.parametrize("experiment", ["demo", "photos"])
 def test_debug_runs_are_small_and_stand_apart(name, experiment, tmp_path):
     config = run_config([f"experiment={experiment}", f"debug={name}", f"paths.runs={tmp_path}"])
     assert config.max_images <= 25_600
     assert Path(config.paths.run).name.startswith("debug")
     assert isinstance(build_trainer(config, {}, max_steps=1), Trainer)
+    assert isinstance(build(config.data.datamodule), OneBatchDataModule if name == "overfit" else ShardsDataModule)
 
 
 def test_the_folder_is_a_function_of_what_changes_the_result(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Callback
 
 from diffusion_lit.data import ShardsDataModule, pack
+from diffusion_lit.data.overfit import OneBatchDataModule
 from diffusion_lit.modules import WarmupCooldown
 from tests.callbacks.stage import LIGHTNING, fit, make_module
 
@@ -57,6 +58,15 @@ def test_the_noise_follows_the_image_not_the_batch(root):
     torch.testing.assert_close(module.training_step(batch, 0), losses.mean())
     module.seed = 1
     assert not torch.allclose(module.losses(batch), losses)
+
+
+def test_one_batch_comes_again_with_other_noise(root):
+    loader = iter(OneBatchDataModule(root, 16).train_dataloader())
+    first, second = next(loader), next(loader)
+    assert torch.equal(first["image"], second["image"])
+    assert torch.equal(first["position"] + 16, second["position"])
+    later = next(iter(OneBatchDataModule(root, 16, images_seen=16).train_dataloader()))
+    assert all(torch.equal(value, second[key]) for key, value in later.items())
 
 
 def test_conditions_are_passed_on(root):
