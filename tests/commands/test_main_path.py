@@ -222,3 +222,16 @@ def test_cfg_prints_the_configuration_and_trains_nothing(tmp_path, capsys):
     assert main(["train", *SMALL, "--cfg"]) == 0
     assert "max_images: 256" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_the_profiler_prints_what_it_found(shards, caplog):
+    words = ["train", *SMALL, "callbacks=minimal", "debug=profiler", "max_images=32", f"paths.data={shards}"]
+    assert main(words) == 0
+    assert "Profiler Report" in caplog.text
+
+
+def test_an_evaluation_can_be_left_out_in_training(shards, tmp_path):
+    words = ["train", *SMALL, "callbacks=minimal", "max_images=32", f"paths.data={shards}", "paths.run=small"]
+    assert main(words) == 0
+    assert main(["evaluate", "checkpoint=small", "~evaluation.generation", "evaluation.loss.evaluator.n=8"]) == 0
+    assert json.loads((tmp_path / "small" / "summary.json").read_text())["images_seen"] == 32
