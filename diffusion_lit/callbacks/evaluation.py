@@ -47,6 +47,7 @@ class Periodic(Callback):
 
     def __init__(self, evaluator: Evaluator, folder: str, every: int | None = None, ema: float | None = None):
         self.evaluator, self.folder, self.every, self.ema = evaluator, Path(folder), every, ema
+        self.name = type(evaluator).__name__  # tells two of a kind apart in a checkpoint
         self.latest: dict[str, float] = {}
         self._evaluated_at = -1
 
@@ -91,7 +92,7 @@ class Periodic(Callback):
 
     @property
     def state_key(self) -> str:
-        return f"{type(self).__name__}[{type(self.evaluator).__name__}]"
+        return f"{type(self).__name__}[{self.name}]"
 
 
 def _ema(trainer: Trainer) -> EMA:

@@ -52,8 +52,8 @@ class FiniteLoss(Callback):
             torch.save(replay, aside)
         low, high = float(replay["log_snr"].min()), float(replay["log_snr"].max())
         raise UserError(
-            f"the loss is {float(loss)} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., log-SNR "
-            f"from {low:.1f} to {high:.1f}). Batch, seed, times and weights are in {path} for a replay; "
+            f"the loss is {float(loss.detach())} after {images_seen} images (ids {self.batch['id'][:4].tolist()}..., "
+            f"log-SNR from {low:.1f} to {high:.1f}). Batch, seed, times and weights are in {path} for a replay; "
             f"usual cures are a lower model.optimizer.lr, a longer model.learning_rate.warmup, or "
             f"trainer.gradient_clip_val=1. Checkpoints are untouched."
         )

@@ -56,6 +56,8 @@ def run(words: list[str]) -> int:
     ema.averages = state.get("ema", {})
     evaluations = {name: build(entry) for name, entry in config.evaluation.items()}
     trainer = build_trainer(config, {"ema": ema, **evaluations})
+    if "test" not in data.manifest.splits:
+        raise UserError(f"{data.root}: has no test split, so there is nothing held out to evaluate on; pack one")
     [test] = trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return 0

@@ -16,7 +16,6 @@ IGNORED = (
     "hydra.*",
     "tags",
     "resume",
-    "checkpoint",
     "run_identity",
     "data.root",
     "*num_workers",

@@ -30,7 +30,6 @@ def test_does_not_depend_on_the_order_of_keys():
         {"paths": {"run": "/elsewhere"}},
         {"logger": {"wandb": {"offline": False}}},
         {"resume": "auto"},
-        {"checkpoint": "last.ckpt"},
         {"trainer": {"devices": 4, "strategy": "ddp", "enable_progress_bar": False}},
         {"data": {"name": "mnist5k", "num_workers": 8, "root": "/elsewhere"}},
     ],
