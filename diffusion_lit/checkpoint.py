@@ -14,7 +14,7 @@ from torch import Tensor
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
 
-__all__ = ["load", "locate", "put", "read", "weights"]
+__all__ = ["assemble", "load", "locate", "put", "read", "weights"]
 
 
 def load(path: str | Path, ema: float | None = None) -> Denoiser:
@@ -29,7 +29,11 @@ def load(path: str | Path, ema: float | None = None) -> Denoiser:
             average.
     """
     file = locate(path)
-    checkpoint = read(file)
+    return assemble(read(file), ema, file)
+
+
+def assemble(checkpoint: Mapping[str, Any], ema: float | None, file: Path) -> Denoiser:
+    """Build the denoiser of a checkpoint that was read from `file`; see `load`."""
     config = checkpoint.get("diffusion_lit", {}).get("model")
     if config is None:
         raise UserError(f"{file}: does not say how its denoiser is built; only checkpoints of `diffusion-lit train` do")

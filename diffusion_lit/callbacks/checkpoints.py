@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from diffusion_lit.callbacks.every import passed
+from diffusion_lit.callbacks.every import passed, whole_step
 from diffusion_lit.files import writing
 
 __all__ = ["Checkpoints"]
@@ -40,10 +40,10 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if not whole_step(trainer, batch_idx):
             return
         module: Any = pl_module
-        images_seen, step = module.images_seen, module.batch_size * trainer.accumulate_grad_batches
+        images_seen, step = module.images_seen, module.images_per_step
         if passed(self.keep_every, images_seen, step):
             self.save(trainer, self.folder / f"images-{images_seen:09d}.ckpt")
         if passed(self.every, images_seen, step) or trainer.should_stop:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from diffusion_lit.callbacks.every import whole_step
 from diffusion_lit.errors import UserError
 
 __all__ = ["EMA", "exponent"]
@@ -59,7 +60,7 @@ class EMA(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if not whole_step(trainer, batch_idx):
             return
         weights: list[Tensor] = [weight for _, weight in _weights(pl_module)]
         for width, gamma in self.exponents.items():

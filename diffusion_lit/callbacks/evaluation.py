@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffusion_lit.callbacks.ema import EMA
-from diffusion_lit.callbacks.every import passed
+from diffusion_lit.callbacks.every import passed, whole_step
 from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
@@ -47,29 +47,23 @@ class Periodic(Callback):
 
     def __init__(self, evaluator: Evaluator, folder: str, every: int | None = None, ema: float | None = None):
         self.evaluator, self.folder, self.every, self.ema = evaluator, Path(folder), every, ema
-        self.name = type(evaluator).__name__  # tells two of a kind apart in a checkpoint
         self.latest: dict[str, float] = {}
-        self._evaluated_at = -1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module: Any = pl_module
-        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if whole and passed(self.every, module.images_seen, module.batch_size * trainer.accumulate_grad_batches):
-            self.evaluate(trainer, pl_module, module.images_seen)
+        if whole_step(trainer, batch_idx) and passed(self.every, module.images_seen, module.images_per_step):
+            self.evaluate(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module: Any = pl_module
-        self.evaluate(trainer, pl_module, module.images_seen)
+        self.evaluate(trainer, pl_module)
 
     @torch.no_grad()
-    def evaluate(self, trainer: Trainer, pl_module: LightningModule, images_seen: int) -> None:
-        """Evaluate, log and write the pictures; once for each number of images seen."""
-        if images_seen == self._evaluated_at:
-            return
-        self._evaluated_at = images_seen
+    def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate, log and write the pictures."""
         module: Any = pl_module
+        images_seen: int = module.images_seen
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         training = module.training
         module.eval()
@@ -84,15 +78,9 @@ class Periodic(Callback):
             for picture in found.pictures:
                 picture.write(self.folder, images_seen)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"evaluated_at": self._evaluated_at}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._evaluated_at = state_dict["evaluated_at"]
-
     @property
     def state_key(self) -> str:
-        return f"{type(self).__name__}[{self.name}]"
+        return f"{type(self).__name__}[{type(self.evaluator).__name__}]"
 
 
 def _ema(trainer: Trainer) -> EMA:

@@ -15,12 +15,12 @@ from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.inverse import GaussianNoise, Measurement, Method, Operator
 from diffusion_lit.metrics.features import extract, extractor
-from diffusion_lit.metrics.frechet import Gaussian, Moments, frechet_distance
+from diffusion_lit.metrics.frechet import Gaussian, gather
 from diffusion_lit.metrics.image import WINDOW, psnr, ssim
 from diffusion_lit.metrics.lpips import LPIPS
 from diffusion_lit.metrics.trunks import Net
 
-__all__ = ["Restoration"]
+__all__ = ["Restoration", "draw", "misfit", "strips"]
 
 
 class Restoration:
@@ -68,7 +68,7 @@ class Restoration:
             operator = make(shape=data.shape)
             measurement = Measurement.simulate(operator, self.noise, truth, seed=self.seed, ids=ids)
             for name, method in self.methods.items():
-                self._restore(found, f"{task}", name, denoiser, method, measurement, truth, ids, weights)
+                self._restore(found, task, name, denoiser, method, measurement, truth, ids, weights)
             fitting = {k: b for k, b in self.baselines.items() if isinstance(operator, b.needs)}
             for name, baseline in fitting.items():
                 scores = self._scores(baseline(measurement, data), truth, operator)
@@ -92,32 +92,16 @@ class Restoration:
         began = time.perf_counter()
         # sample j of image i is named (i, j), so it is the same in any chunk and on any process
         names = torch.stack(torch.broadcast_tensors(ids[:, None], torch.arange(self.samples)), dim=-1)
-        chunk = max(1, self.batch_size // self.samples)
-        drawn = torch.cat(
-            [
-                method(
-                    denoiser,
-                    Measurement(y.to(device), measurement.operator, measurement.noise),
-                    samples=self.samples,
-                    seed=self.seed,
-                    ids=names_of_y.to(device),
-                ).to(truth)
-                for y, names_of_y in zip(measurement.y.split(chunk), names.split(chunk))
-            ]
-        )  # (n, samples, C, H, W)
+        drawn = draw(method, denoiser, measurement, names, self.seed, self.batch_size).to(truth)
         seconds = (time.perf_counter() - began) / max(1, len(truth) * self.samples)
         first, mean = drawn[:, 0], drawn.mean(1)
         scores = self._scores(mean, truth, measurement.operator)
         scores |= {f"{k}_sample": v for k, v in self._scores(first, truth, measurement.operator).items()}
-        operator = measurement.operator.cpu()
-        fits = [
-            Measurement(measurement.y, operator, measurement.noise).misfit(drawn[:, j]) for j in range(self.samples)
-        ]
-        scores["misfit"] = torch.stack(fits).mean(0)
+        scores["misfit"] = misfit(measurement, drawn)
         numbers = mean_over_all(scores, device)
-        moments = [_moments(images, device) for images in (first, truth)]
+        restored, real = (_moments(images, device) for images in (first, truth))
         numbers |= {
-            "fd": frechet_distance(moments[0].mean, moments[0].covariance, moments[1].mean, moments[1].covariance),
+            "fd": restored.distance(real),
             "misfit_expected": measurement.expected_misfit,
             "misfit_ratio": numbers["misfit"] / measurement.expected_misfit,
             "nfe": method.nfe,
@@ -156,22 +140,60 @@ class Restoration:
     ) -> Picture:
         rows, several = slice(self.shown), min(3, self.samples)
         columns = ["truth", "measurement", *[f"sample {j + 1}" for j in range(several)], "mean", "standard deviation"]
-        measured = measurement.y[rows]
-        if measured.shape[1:] != truth.shape[1:]:  # a smaller measurement is shown as large as the image
-            measured = torch.nn.functional.interpolate(measured, size=truth.shape[-2:], mode="nearest")
-        elif measurement.operator.observed is not None:  # what is hidden is shown grey
-            measured = torch.where(measurement.operator.observed.cpu(), measured, 0.0)
-        spread = drawn[rows].std(1) * 2 - 1 if self.samples > 1 else torch.full_like(truth[rows], -1.0)
-        images = torch.stack(
-            [truth[rows], measured, *drawn[rows, :several].unbind(1), drawn[rows].mean(1), spread], dim=1
-        )
+        images = strips(measurement, truth, drawn, several)[rows]
         about = {"operator": task, "method": name, "columns": columns, "ids": ids[rows].tolist(), "metrics": numbers}
         return Picture(f"restorations/{{images_seen}}/{task}--{name}", images, about)
 
 
+def draw(
+    method: Method, denoiser: Denoiser, measurement: Measurement, ids: Tensor, seed: int, batch_size: int
+) -> Tensor:
+    """Draw samples of each y of a batched measurement, about `batch_size` at a time, on the denoiser's device.
+
+    Args:
+        ids: (n, samples) or (n, samples, names): the samples' names; see `Method`.
+
+    Returns:
+        (n, samples, C, H, W), on the CPU.
+    """
+    device, samples = denoiser.reference.device, ids.shape[1]
+    chunk = max(1, batch_size // samples)
+    drawn = [
+        method(
+            denoiser,
+            Measurement(y.to(device), measurement.operator, measurement.noise),
+            samples=samples,
+            seed=seed,
+            ids=names.to(device),
+        ).cpu()
+        for y, names in zip(measurement.y.split(chunk), ids.split(chunk))
+    ]
+    measurement.operator.cpu()  # a method takes it to the denoiser's device
+    return torch.cat(drawn)
+
+
+def misfit(measurement: Measurement, drawn: Tensor) -> Tensor:
+    """||y - A x|| / sigma of each image (n,), averaged over its samples (n, samples, C, H, W)."""
+    return torch.stack([measurement.misfit(sample) for sample in drawn.unbind(1)]).mean(0)
+
+
+def strips(measurement: Measurement, truth: Tensor, drawn: Tensor, several: int) -> Tensor:
+    """Truth, measurement, `several` samples, mean and standard deviation of each image, as one row of a panel each.
+
+    Args:
+        truth: (n, C, H, W).
+        drawn: (n, samples, C, H, W).
+
+    Returns:
+        (n, several + 4, C, H, W); a standard deviation of 0 is black and of 1 white.
+    """
+    measured = measurement.y
+    if measured.shape[1:] != truth.shape[1:]:  # a smaller measurement is shown as large as the image
+        measured = torch.nn.functional.interpolate(measured, size=truth.shape[-2:], mode="nearest")
+    spread = drawn.std(1) if drawn.shape[1] > 1 else torch.zeros_like(truth)
+    return torch.stack([truth, measured, *drawn[:, :several].unbind(1), drawn.mean(1), spread * 2 - 1], dim=1)
+
+
 def _moments(images: Tensor, device: torch.device) -> Gaussian:
     """Moments of the AlexNet features of the images of all processes; collective."""
-    features = extractor("alex", str(device))
-    moments = Moments(features.num_features).to(device)
-    moments.update(extract(features, images.clamp(-1, 1).to(device)))
-    return moments.compute()
+    return gather(extract(extractor("alex", str(device)), images.clamp(-1, 1).to(device)))

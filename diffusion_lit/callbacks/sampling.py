@@ -13,7 +13,7 @@ from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.metrics.features import extract, extractor
-from diffusion_lit.metrics.frechet import Gaussian, Moments, floor, frechet_distance, identity
+from diffusion_lit.metrics.frechet import Gaussian, floor, gather, identity
 from diffusion_lit.metrics.kernel import Features, kernel_distance
 from diffusion_lit.noise import VP
 from diffusion_lit.samplers import Sampler
@@ -74,18 +74,15 @@ class Sampling:
         reference, real = self._real(name, data, share, images.device)
 
         def gathered(x: Tensor) -> tuple[Gaussian, Tensor]:
-            return _gather(extract(features, _as_seen(x)), features.num_features)
-
-        def distance(found: Gaussian) -> float:
-            return frechet_distance(found.mean, found.covariance, reference.mean, reference.covariance)
+            return _gather(extract(features, _as_seen(x)))
 
         moments, drawn = gathered(images)
         fd, kd = identity("fd", features.identity, self.n), identity("kd", features.identity, self.n)
-        result = {f"{fd}/{how}": distance(moments), f"{kd}/{how}": kernel_distance(drawn, real)}
+        result = {f"{fd}/{how}": reference.distance(moments), f"{kd}/{how}": kernel_distance(drawn, real)}
         if self.landmarks:
             train = data.images("train")
             gaussian = GaussianDenoiser.fit(train, VP()).sample(self.n, self.seed).float().clamp(-1, 1)
-            result[f"{fd}/gaussian"] = distance(gathered(gaussian[torch.tensor(share.of(self.n))])[0])
+            result[f"{fd}/gaussian"] = reference.distance(gathered(gaussian[torch.tensor(share.of(self.n))])[0])
             held_out = torch.cat([data.images(split) for split in data.manifest.splits if split != "train"])
             n = min(self.n, len(held_out))
             result[f"{identity('fd', features.identity, n)}/floor"] = floor(
@@ -99,16 +96,15 @@ class Sampling:
             features = extractor(name, str(device))
             train = data.images("train")
             own = train[torch.tensor(share.of(len(train)))].to(device)
-            self._reference[name] = _gather(extract(features, own), features.num_features)
+            self._reference[name] = _gather(extract(features, own))
         return self._reference[name]
 
 
-def _gather(features: Tensor, size: int) -> tuple[Gaussian, Tensor]:
+def _gather(features: Tensor) -> tuple[Gaussian, Tensor]:
     """The moments and the features of all processes together; collective."""
-    moments, rows = Moments(size).to(features.device), Features().to(features.device)
-    moments.update(features)
+    rows = Features().to(features.device)
     rows.update(features)
-    return moments.compute(), rows.compute()
+    return gather(features), rows.compute()
 
 
 def _as_seen(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion_lit.callbacks.every import passed
+from diffusion_lit.callbacks.every import passed, whole_step
 
 __all__ = ["ProgressBar", "TrainingLog"]
 
@@ -38,10 +38,8 @@ class TrainingLog(Callback):
         module: Any = pl_module
         self.total = self.total + outputs["loss"].detach().double()
         self.batches += 1
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
         images_seen = module.images_seen
-        if not passed(self.every, images_seen, module.batch_size * trainer.accumulate_grad_batches):
+        if not (whole_step(trainer, batch_idx) and passed(self.every, images_seen, module.images_per_step)):
             return
         mean = trainer.strategy.reduce(torch.as_tensor(self.total) / self.batches, reduce_op="mean")
         now, (before, images_before) = time.perf_counter(), self._since

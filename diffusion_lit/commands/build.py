@@ -8,16 +8,15 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig
 
-from diffusion_lit.callbacks import Periodic
 from diffusion_lit.configuration import plain
 from diffusion_lit.data import Manifest, ShardsDataModule, pack
 from diffusion_lit.errors import UserError
 from diffusion_lit.modules import DiffusionModule
 
-__all__ = ["build", "build_callbacks", "build_data", "build_module", "build_trainer", "quiet"]
+__all__ = ["build", "build_all", "build_data", "build_module", "build_trainer", "quiet"]
 
 
 def build(config: Any, **arguments: Any) -> Any:
@@ -54,18 +53,14 @@ def build_module(config: DictConfig) -> DiffusionModule:
     return build(config.model.module)
 
 
-def build_callbacks(config: DictConfig) -> dict[str, Callback]:
-    """The configured callbacks by name; evaluations are told theirs, by which a checkpoint tells them apart."""
-    callbacks = {str(name): build(callback) for name, callback in config.callbacks.items()}
-    for name, callback in callbacks.items():
-        if isinstance(callback, Periodic):
-            callback.name = name
-    return callbacks
+def build_all(entries: DictConfig) -> dict[str, Any]:
+    """The objects of a group such as `callbacks` or `evaluation`, by name."""
+    return {str(name): build(entry) for name, entry in entries.items()}
 
 
 def build_trainer(config: DictConfig, callbacks: Mapping[str, Any], **arguments: Any) -> Trainer:
     """The Trainer with these callbacks and the configured loggers."""
-    loggers = [build(logger) for logger in config.logger.values()]
+    loggers = list(build_all(config.logger).values())
     return build(config.trainer, callbacks=list(callbacks.values()), logger=loggers, **arguments)
 
 

@@ -22,7 +22,7 @@ def run(words: list[str]) -> int:
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import EMA, Periodic
-    from diffusion_lit.commands.build import build, build_data, build_module, build_trainer, quiet
+    from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
     from diffusion_lit.configuration import moved, override, plain, split_arguments
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
@@ -34,8 +34,9 @@ def run(words: list[str]) -> int:
         raise UserError("evaluate: which run? checkpoint=runs/demo")
     path = checkpoint.locate(arguments["checkpoint"])
     record = RunRecord(path.parent.parent)
-    config = OmegaConf.create(record.config)
-    if not record.config:
+    there = record.config
+    config = OmegaConf.create(there)
+    if not there:
         raise UserError(f"{record.folder}: has no config.yaml, so it is no run; evaluate takes a run folder")
     for word in (word[1:] for word in words if word.startswith("~")):
         parent, _, key = word.rpartition(".")
@@ -44,8 +45,7 @@ def run(words: list[str]) -> int:
         (OmegaConf.select(config, parent) if parent else config).pop(key)
     override(config, overrides)
     # config.yaml is resolved: what named the run folder or the shards then must name them where they are now
-    there, here = record.config, plain(config)
-    here = moved(here, there["data"]["root"], str(config.data.root))
+    here = moved(plain(config), there["data"]["root"], str(config.data.root))
     config = DictConfig(moved(here, there["paths"]["run"], str(record.folder)))
 
     state = checkpoint.read(path)
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
     module.trained_images = state["diffusion_lit"]["images_seen"]
     ema = EMA(list(state.get("ema", {})))
     ema.averages = state.get("ema", {})
-    evaluations = {name: build(entry) for name, entry in config.evaluation.items()}
+    evaluations = build_all(config.evaluation)
     trainer = build_trainer(config, {"ema": ema, **evaluations})
     if "test" not in data.manifest.splits:
         raise UserError(f"{data.root}: has no test split, so there is nothing held out to evaluate on; pack one")

@@ -46,6 +46,7 @@ def run(words: list[str]) -> int:
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks.pictures import panel, write_png
+    from diffusion_lit.callbacks.restoration import draw, misfit, strips
     from diffusion_lit.data.images import to_unit
     from diffusion_lit.data.sources import sources
     from diffusion_lit.files import write_text
@@ -55,39 +56,29 @@ def run(words: list[str]) -> int:
     from diffusion_lit.tracking.table import Table
 
     path = checkpoint.locate(given["checkpoint"])
-    denoiser = checkpoint.load(path, None if given["ema"] < 0 else given["ema"])
-    shape = tuple(checkpoint.read(path)["diffusion_lit"]["shape"])
+    state = checkpoint.read(path)
+    denoiser = checkpoint.assemble(state, None if given["ema"] < 0 else given["ema"], path)
+    shape = tuple(state["diffusion_lit"]["shape"])
     items = sources["image_folder"](path=given["images"], size=shape[1:], grey=shape[0] == 1)
     truth = to_unit(np.stack([item.load() for item in items]))
     operator = _make(operators, given["operator"], _default(given["operator"], shape) | extra["operator"], shape=shape)
     method = _make(methods, given["method"], extra["method"])
     measurement = Measurement.simulate(operator, GaussianNoise(given["sigma"]), truth, seed=given["seed"])
-    chunk, samples = max(1, given["batch"] // given["samples"]), given["samples"]
+    samples = given["samples"]
     ids = torch.arange(len(truth) * samples).reshape(-1, samples)
-    drawn = torch.cat(
-        [
-            method(denoiser, Measurement(y, operator, measurement.noise), samples=samples, seed=given["seed"], ids=i)
-            for y, i in zip(measurement.y.split(chunk), ids.split(chunk))
-        ]
-    )
+    drawn = draw(method, denoiser, measurement, ids, given["seed"], given["batch"])
     mean = drawn.mean(1).clamp(-1, 1)
-    spread = drawn.std(1) if samples > 1 else torch.zeros_like(mean)
+    scores = {"psnr": psnr(mean, truth)}
+    if operator.hidden is not None:
+        scores["psnr_hidden"] = psnr(mean, truth, operator.hidden)
+    scores["misfit_ratio"] = misfit(measurement, drawn) / measurement.expected_misfit
     folder = Path(given["out"] or path.parent.parent / "restored")
-    rows = []
-    for i, item in enumerate(items):
-        shown = measurement.y[i : i + 1]
-        if shown.shape[1:] != truth.shape[1:]:
-            shown = torch.nn.functional.interpolate(shown, size=shape[1:])
-        strip = torch.cat([truth[i : i + 1], shown, drawn[i], mean[i : i + 1], spread[i : i + 1] * 2 - 1])
+    for item, strip in zip(items, strips(measurement, truth, drawn, samples)):
         write_png(folder / f"{Path(item.name).stem}.png", panel(strip[None]))
-        row = {"image": item.name, "psnr": float(psnr(mean[i : i + 1], truth[i : i + 1]))}
-        if operator.hidden is not None:
-            row["psnr_hidden"] = float(psnr(mean[i : i + 1], truth[i : i + 1], operator.hidden))
-        row["misfit_ratio"] = float(
-            torch.stack([measurement.misfit(drawn[:, j])[i] for j in range(samples)]).mean()
-            / measurement.expected_misfit
-        )
-        rows.append(row)
+    rows = [
+        {"image": item.name, **{name: float(score[i]) for name, score in scores.items()}}
+        for i, item in enumerate(items)
+    ]
     write_text(folder / "table.json", json.dumps(rows, indent=2) + "\n")
     table = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     print(Table(list(rows[0]), table).text())

@@ -45,8 +45,9 @@ def run(words: list[str]) -> int:
     if given["sampler"] not in known:
         raise UserError(f"sampler={given['sampler']}: choose one of {', '.join(sorted(known))}")
     path = checkpoint.locate(given["checkpoint"])
-    denoiser = checkpoint.load(path, None if given["ema"] < 0 else given["ema"])
-    shape = checkpoint.read(path)["diffusion_lit"]["shape"]
+    state = checkpoint.read(path)
+    denoiser = checkpoint.assemble(state, None if given["ema"] < 0 else given["ema"], path)
+    shape = state["diffusion_lit"]["shape"]
     sampler = known[given["sampler"]](steps=given["steps"])
     images = torch.cat(
         [

@@ -29,7 +29,7 @@ def fit(config: DictConfig) -> int:
     """Train the run that `config` describes; return 0 at its end and 130 if it was stopped before."""
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import Checkpoints, GracefulStop, Record
-    from diffusion_lit.commands.build import build_callbacks, build_data, build_module, build_trainer, quiet
+    from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
 
     quiet()
     folder = Path(str(config.paths.run))
@@ -47,8 +47,7 @@ def fit(config: DictConfig) -> int:
         checkpoint.put(checkpoint.weights(checkpoint.read(first), None, first), module.denoiser, first)
 
     settings = plain(config)
-    callbacks = {"record": Record(str(folder), settings, config.max_images)}
-    callbacks |= build_callbacks(config)
+    callbacks = {"record": Record(str(folder), settings, config.max_images), **build_all(config.callbacks)}
     for callback in callbacks.values():
         if isinstance(callback, Checkpoints):
             callback.describe(settings["model"]["denoiser"], data.shape)

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from diffusion_lit.errors import UserError
 
-__all__ = ["Gaussian", "Moments", "floor", "frechet_distance", "identity"]
+__all__ = ["Gaussian", "Moments", "floor", "frechet_distance", "gather", "identity"]
 
 
 class Gaussian(NamedTuple):
@@ -18,6 +18,10 @@ class Gaussian(NamedTuple):
     count: int
     mean: Tensor
     covariance: Tensor
+
+    def distance(self, other: "Gaussian") -> float:
+        """Return the Frechet distance to another population; see `frechet_distance`."""
+        return frechet_distance(self.mean, self.covariance, other.mean, other.covariance)
 
 
 class Moments(Metric):
@@ -63,6 +67,13 @@ class Moments(Metric):
         return Gaussian(count, mean, covariance)
 
 
+def gather(features: Float[Tensor, "batch features"], **kwargs: Any) -> Gaussian:
+    """Return the moments of the features (B, F) of all processes together; collective, like `Moments.compute`."""
+    moments = Moments(features.shape[1], **kwargs).to(features.device)
+    moments.update(features)
+    return moments.compute()
+
+
 def frechet_distance(
     mean1: Float[Tensor, " features"],
     cov1: Float[Tensor, "features features"],
@@ -105,10 +116,7 @@ def floor(reference: Gaussian, held_out: Float[Tensor, "m features"], n: int) ->
             f"generate {len(held_out)} images or hold out more."
         )
     # every process has all held-out images: summed over processes they would count as more
-    moments = Moments(held_out.shape[1], sync_on_compute=False).to(held_out.device)
-    moments.update(held_out[:n])
-    other = moments.compute()
-    return frechet_distance(reference.mean, reference.covariance, other.mean, other.covariance)
+    return reference.distance(gather(held_out[:n], sync_on_compute=False))
 
 
 def identity(metric: str, extractor: str, n: int) -> str:

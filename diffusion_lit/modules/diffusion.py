@@ -47,7 +47,12 @@ class DiffusionModule(LightningModule):
         """Images seen in training so far, over all processes; outside of training, those of the weights' checkpoint."""
         if self.trainer.state.fn != "fit":
             return self.trained_images
-        return self.trainer.global_step * self.batch_size * self.trainer.accumulate_grad_batches
+        return self.trainer.global_step * self.images_per_step
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of one optimiser step, over all processes and accumulated batches."""
+        return self.batch_size * self.trainer.accumulate_grad_batches
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         """One loss a sample (B,), with the noise that (seed, position) names."""
@@ -66,7 +71,7 @@ class DiffusionModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())
-        batch = self.batch_size * self.trainer.accumulate_grad_batches
-        # scheduler step k holds while image k * batch .. (k + 1) * batch are learnt from
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate((step + 1) * batch))
+        images = self.images_per_step
+        # scheduler step k holds while images k * images .. (k + 1) * images are learnt from
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate((step + 1) * images))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch import Callback
 
 from diffusion_lit.callbacks.ema import exponent
-from diffusion_lit.commands.build import build, build_callbacks, build_data, build_module, build_trainer, quiet
+from diffusion_lit.commands.build import build, build_all, build_data, build_module, build_trainer, quiet
 from diffusion_lit.configuration import run_config
 
 
@@ -63,7 +63,7 @@ def main(batch=64, steps=120):
         words = ["experiment=demo", f"batch_size={batch}", "logger=none", "callbacks=minimal", f"paths.run={folder}"]
         config = run_config([*words, f"max_images={batch * steps}", "callbacks.checkpoint.every=1_000_000_000"])
         data, module = build_data(config), build_module(config)
-        callbacks = build_callbacks(config)
+        callbacks = build_all(config.callbacks)
         turns = Turns(bare(config, data, steps))
         # last of the callbacks, so that all that the framework does in a step is inside its time
         trainer = build_trainer(config, {**callbacks, "turns": turns}, max_steps=steps)

