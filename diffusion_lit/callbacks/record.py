@@ -30,6 +30,8 @@ class Record(Callback):
         self._began = time.perf_counter()
         if not trainer.is_global_zero:
             return
+        for logger in trainer.loggers:  # W&B shows and compares runs by their configuration
+            logger.log_hyperparams(dict(self.config))
         module: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         summary = summarize(module.denoiser.network, data.shape)

@@ -45,7 +45,7 @@ def fit(
         devices=1,
         max_epochs=-1,
         max_steps=steps,
-        logger=False,
+        logger=more.pop("logger", False),
         callbacks=callbacks,
         limit_val_batches=0,
         enable_checkpointing=any(type(c).__name__ == "Checkpoints" for c in callbacks),
