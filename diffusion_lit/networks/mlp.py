@@ -45,6 +45,7 @@ class MLP(nn.Module):
             arXiv:2006.10739, Eq. 5); none by default. Useful for sharp densities in few dimensions.
         classes: Number of classes for the optional `label`; None for an unconditional network.
         dropout: Probability of dropping a feature inside a block, in [0, 1).
+        outputs: Size of the output; d unless told. 2 d for a mean and a variance.
     """
 
     omega: Tensor
@@ -57,6 +58,7 @@ class MLP(nn.Module):
         frequencies: Sequence[float] = (),
         classes: int | None = None,
         dropout: float = 0.0,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("omega", 2 * math.pi * torch.tensor(list(frequencies)), persistent=False)
@@ -64,7 +66,7 @@ class MLP(nn.Module):
         self.stem = nn.Linear(features * (1 + 2 * len(frequencies)), width)
         self.blocks = nn.ModuleList(MLPBlock(width, width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, features)
+        self.head = nn.Linear(width, outputs or features)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -73,7 +75,7 @@ class MLP(nn.Module):
         x: Float[Tensor, "batch d"],
         noise_level: Float[Tensor, " batch"],
         label: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch d"]:
+    ) -> Float[Tensor, "batch outputs"]:
         """Apply the network.
 
         Args:

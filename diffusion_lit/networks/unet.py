@@ -100,6 +100,7 @@ class UNet(nn.Module):
         fold: Times the image is Haar-folded first: 28x28x1 -> 14x14x4 -> 7x7x16.
         classes: Number of classes for the optional `label`; None for an unconditional network.
         dropout: Probability of dropping a feature inside a block, in [0, 1).
+        outputs: Channels of the output; C unless told. 2 C for a mean and a variance.
 
     Raises:
         UserError: 2^fold does not divide H and W, or `attention` names a height that no level has.
@@ -116,6 +117,7 @@ class UNet(nn.Module):
         fold: int = 1,
         classes: int | None = None,
         dropout: float = 0.0,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         haar.check_foldable(size[0], size[1], fold)
@@ -149,14 +151,14 @@ class UNet(nn.Module):
                 self.shrink.append(nn.Conv2d(outputs, widths[i + 1], 3, stride=2, padding=1))
                 self.grow.append(nn.Conv2d(widths[i + 1], outputs, 1))
         self.norm = _norm(widths[0])
-        self.head = _zeroed(nn.Conv2d(widths[0], folded, 3, padding=1))
+        self.head = _zeroed(nn.Conv2d(widths[0], (outputs or channels) * 4**fold, 3, padding=1))
 
     def forward(
         self,
         x: Float[Tensor, "batch c h w"],
         noise_level: Float[Tensor, " batch"],
         label: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch c h w"]:
+    ) -> Float[Tensor, "batch outputs h w"]:
         """Apply the network.
 
         Args:

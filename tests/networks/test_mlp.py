@@ -42,3 +42,7 @@ def test_fourier_features_are_unit_vectors_that_tell_levels_apart():
     assert features.shape == (101, 16)
     torch.testing.assert_close(features.square().sum(dim=-1), torch.full((101,), 8.0))
     assert torch.pdist(features).min() > 0.1
+
+
+def test_more_outputs_than_inputs():
+    assert MLP(3, width=16, depth=1, outputs=6)(torch.zeros(2, 3), torch.zeros(2)).shape == (2, 6)

@@ -67,3 +67,8 @@ def test_double_precision_and_reload(awake):
     other.load_state_dict(network.state_dict())
     torch.testing.assert_close(other(x, level), network(x, level))
     assert network(x, level).dtype == torch.float64
+
+
+def test_more_outputs_than_inputs():
+    network = UNet(channels=3, size=(8, 8), width=16, blocks=1, attention=(), outputs=6)
+    assert network(torch.zeros(2, 3, 8, 8), torch.zeros(2)).shape == (2, 6, 8, 8)
