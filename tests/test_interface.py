@@ -48,7 +48,7 @@ def test_denoisers():
     assert parameters(Denoiser.score) == parameters(Denoiser.eps) == ["x_t", "t", "**condition"]
     assert Posterior._fields == ("mean", "variance")
     assert Posterior(torch.zeros(1)).variance is None
-    assert parameters(NetworkDenoiser) == ["network", "schedule", "preconditioning=None"]
+    assert parameters(NetworkDenoiser) == ["network", "schedule", "preconditioning=None", "variance=None"]
     assert parameters(Preconditioning) == ["c_skip", "c_out", "c_in"]
     x_t = torch.zeros(5, 3)
     network = NetworkDenoiser(nn.Identity(), VP())

@@ -142,14 +142,14 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(folded, width, 3, padding=1)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList([nn.Identity()])
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
-        for i, (outputs, height) in enumerate(zip(widths, heights)):
+        for i, (own, height) in enumerate(zip(widths, heights)):
             last = i == len(widths) - 1
-            inputs = width if i == 0 else outputs
-            self.down.append(level(inputs, outputs, height))
-            self.up.append(level(outputs if last else 2 * outputs, outputs, height))
+            inputs = width if i == 0 else own
+            self.down.append(level(inputs, own, height))
+            self.up.append(level(own if last else 2 * own, own, height))
             if not last:
-                self.shrink.append(nn.Conv2d(outputs, widths[i + 1], 3, stride=2, padding=1))
-                self.grow.append(nn.Conv2d(widths[i + 1], outputs, 1))
+                self.shrink.append(nn.Conv2d(own, widths[i + 1], 3, stride=2, padding=1))
+                self.grow.append(nn.Conv2d(widths[i + 1], own, 1))
         self.norm = _norm(widths[0])
         self.head = _zeroed(nn.Conv2d(widths[0], (outputs or channels) * 4**fold, 3, padding=1))
 
