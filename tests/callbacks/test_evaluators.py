@@ -67,7 +67,7 @@ def test_noise_levels_of_a_linear_denoiser_are_its_mean_squared_error(data):
     for level, t in enumerate(levels):
         alpha, sigma = denoiser.schedule(t)
         error = (values * sigma**2 / (alpha**2 * values + sigma**2)).mean()
-        expected = float(objective.weighting(alpha, sigma) * error)
+        expected = float(objective.weighting(denoiser.schedule, t) * error)
         # 150 images of about 30 free dimensions: a standard error of 2 %
         assert found[f"loss_by_noise/raw/{level:02d}"] == pytest.approx(expected, rel=0.08)
     mean = sum(found[f"loss_by_noise/raw/{i:02d}"] for i in range(4)) / 4

@@ -43,7 +43,7 @@ def eps_mmse(schedule: Schedule, deviation: float, t: Tensor) -> Tensor:
     """E |eps - E[eps | x_t]|^2 = alpha^2 / sigma^2 Var[x_0 | x_t], which on Gaussian data does not depend on x_t."""
     denoiser = GaussianDenoiser(torch.zeros(1), torch.tensor(deviation**2), schedule)
     variance = denoiser(torch.zeros(len(t), 1, dtype=torch.float64), t).variance[:, 0]
-    return EpsWeighting()(*schedule(t)) * variance
+    return EpsWeighting()(schedule, t) * variance
 
 
 @pytest.mark.parametrize(

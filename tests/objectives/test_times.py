@@ -4,13 +4,19 @@ import pytest
 import torch
 from scipy import stats
 
-from diffusion_lit.noise import EDM, VP, Cosine, DiscreteVP, Rectified, Schedule
-from diffusion_lit.objectives import LogNormal, LogSNRUniform, UniformTime
+from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule
+from diffusion_lit.objectives import DiscreteTime, FixedTime, Ladder, LogNormal, LogSNRUniform, UniformTime
 from diffusion_lit.objectives.times import TimeSampler
 from diffusion_lit.randomness import Randomness, weyl
 
 SCHEDULES = {"vp": VP(), "cosine": Cosine(), "edm": EDM(), "rectified": Rectified(), "ddpm": DiscreteVP.linear()}
-SAMPLERS = {"uniform": UniformTime(), "log-normal": LogNormal(), "log-snr": LogSNRUniform()}
+SAMPLERS = {
+    "uniform": UniformTime(),
+    "log-normal": LogNormal(),
+    "log-snr": LogSNRUniform(),
+    "discrete": DiscreteTime(100),
+    "ladder": Ladder(10),
+}
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
@@ -53,3 +59,42 @@ def test_evenly_spread_positions_give_an_even_mean():
         error = abs(EDM()(t)[1].mean().item() - exact)
         random_error = exact * math.sqrt(math.expm1(1.2**2) / 256)
         assert error < random_error
+
+
+def test_a_fixed_time_is_fixed():
+    assert FixedTime(0.3)(torch.rand(4), VP()).tolist() == pytest.approx([0.3] * 4)
+
+
+def test_the_steps_of_a_chain_come_equally_often():
+    u = (torch.arange(300, dtype=torch.float64) + 0.5) / 300
+    steps, counts = (DiscreteTime(100)(u, VP()) * 100).round().unique(return_counts=True)
+    assert steps.tolist() == list(range(1, 101))
+    assert counts.tolist() == [3] * 100
+    ends = DiscreteTime(100)(torch.tensor([2.0**-53, 1 - 2.0**-53], dtype=torch.float64), VP())
+    assert ends.tolist() == [0.01, 1]
+
+
+def test_the_levels_of_a_ladder_are_geometric():
+    """NCSN's ten levels from 1 to 0.01 (Song & Ermon 2019, section 5)."""
+    schedule = VE(0.01, 1.0)
+    u = (torch.arange(30, dtype=torch.float64) + 0.5) / 30
+    sigma, counts = schedule(Ladder(10)(u, schedule))[1].unique(return_counts=True)
+    torch.testing.assert_close(sigma, torch.logspace(-2, 0, 10, dtype=torch.float64), rtol=1e-9, atol=0)
+    assert counts.tolist() == [3] * 10
+
+
+@pytest.mark.parametrize("sampler", [UniformTime(1e-3), LogSNRUniform(1e-3)])
+def test_densities_are_those_of_the_quantile_functions(sampler):
+    """p(t(u)) t'(u) = 1, the slope by differences in float64: good to 1e-6."""
+    u = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    for schedule in (VP(), VE(), Cosine()):
+        slope = (sampler(u + 1e-6, schedule) - sampler(u - 1e-6, schedule)) / 2e-6
+        product = sampler.density(sampler(u, schedule), schedule) * slope
+        torch.testing.assert_close(product, torch.ones_like(u), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("t_min", "value"), [(1e-5, 23.864), (1e-3, 19.165)])
+def test_the_range_of_log_snr_is_the_normaliser_of_scoreflow(t_min: float, value: float):
+    t = torch.tensor([0.2, 0.7], dtype=torch.float64)
+    z = VP().diffusion_squared(t) / VP()(t)[1] ** 2 / LogSNRUniform(t_min).density(t, VP())
+    assert z.tolist() == pytest.approx([value, value], abs=5e-4)
