@@ -2,6 +2,14 @@
 
 from diffusion_lit.objectives.denoising import DenoisingScoreMatching
 from diffusion_lit.objectives.times import DiscreteTime, FixedTime, Ladder, LogNormal, LogSNRUniform, UniformTime
+from diffusion_lit.objectives.variational import (
+    Continuous,
+    Discretised,
+    FixedVariance,
+    Hybrid,
+    LearnedVariance,
+    Variational,
+)
 from diffusion_lit.objectives.weightings import (
     EDMWeighting,
     EpsWeighting,
@@ -13,18 +21,24 @@ from diffusion_lit.objectives.weightings import (
 )
 
 __all__ = [
+    "Continuous",
     "DenoisingScoreMatching",
     "DiscreteTime",
+    "Discretised",
     "EDMWeighting",
     "EpsWeighting",
     "FixedTime",
+    "FixedVariance",
+    "Hybrid",
     "ImportanceWeighting",
     "Ladder",
+    "LearnedVariance",
     "LikelihoodWeighting",
     "LogNormal",
     "LogSNRUniform",
     "MinSNRWeighting",
     "UniformTime",
     "VWeighting",
+    "Variational",
     "X0Weighting",
 ]

@@ -65,6 +65,9 @@ class DiscreteTime:
         """Relative to equal chances: 1."""
         return torch.ones_like(t)
 
+    def record(self, t: Batch, losses: Batch) -> None:
+        """Losses do not change equal chances."""
+
 
 @dataclass(frozen=True)
 class Ladder:
