@@ -1,6 +1,7 @@
 """What training minimises: one family a file. An objective maps data to one loss a sample."""
 
 from diffusion_lit.objectives.denoising import DenoisingScoreMatching
+from diffusion_lit.objectives.implicit import ImplicitScoreMatching, SlicedScoreMatching
 from diffusion_lit.objectives.times import DiscreteTime, FixedTime, Ladder, LogNormal, LogSNRUniform, UniformTime
 from diffusion_lit.objectives.variational import (
     Continuous,
@@ -30,6 +31,7 @@ __all__ = [
     "FixedTime",
     "FixedVariance",
     "Hybrid",
+    "ImplicitScoreMatching",
     "ImportanceWeighting",
     "Ladder",
     "LearnedVariance",
@@ -37,6 +39,7 @@ __all__ = [
     "LogNormal",
     "LogSNRUniform",
     "MinSNRWeighting",
+    "SlicedScoreMatching",
     "UniformTime",
     "VWeighting",
     "Variational",
