@@ -2,6 +2,7 @@
 
 from diffusion_lit.objectives.denoising import DenoisingScoreMatching
 from diffusion_lit.objectives.implicit import ImplicitScoreMatching, SlicedScoreMatching
+from diffusion_lit.objectives.second_moment import LossSecondMoment
 from diffusion_lit.objectives.times import DiscreteTime, FixedTime, Ladder, LogNormal, LogSNRUniform, UniformTime
 from diffusion_lit.objectives.variational import (
     Continuous,
@@ -38,6 +39,7 @@ __all__ = [
     "LikelihoodWeighting",
     "LogNormal",
     "LogSNRUniform",
+    "LossSecondMoment",
     "MinSNRWeighting",
     "SlicedScoreMatching",
     "UniformTime",

@@ -53,8 +53,8 @@ def test_the_least_loss_is_at_the_precision_of_the_sample():
 def test_slices_average_to_the_whole(law):
     """And the reduced ones vary less -- with directions of one length.
 
-    It is no theorem: v^T ds/dx v and (v^T s)^2 / 2 have opposite signs, and with Gaussian v, whose length varies in both
-    alike, the plain ones vary less for this precision.
+    It is no theorem: v^T ds/dx v and (v^T s)^2 / 2 have opposite signs, and with Gaussian v, whose length varies in
+    both, the plain ones vary less for this precision.
     """
     n, repeats = 100_000, 200
     x = DATA.repeat(repeats, 1)
