@@ -103,13 +103,17 @@ class GaussianMixtureDenoiser(Denoiser):
         )
         return within + torch.einsum("bk,bki,bkj->bij", share, deviation, deviation)
 
-    def log_prob(self, x: Batch, t: float = 0.0) -> Float[Tensor, " batch"]:
-        """log p_t(x) of x (B, *event); of the data at t = 0."""
-        alpha, sigma = self.schedule(torch.tensor(t, dtype=torch.float64))
-        centred = self._to_basis(x.double().reshape(len(x), 1, -1) - alpha * self.means)
+    def log_density(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Float[Tensor, " batch"]:
+        """log p_t(x_t) of x_t (B, *event), at times t () or (B,); of the data at t = 0. Can be differentiated."""
+        alpha, sigma = (c.reshape(-1, 1, 1) for c in self.schedule(t.double().to(x_t.device)))
+        centred = self._to_basis(x_t.double().reshape(len(x_t), 1, -1) - alpha * self.means)
         variance = alpha**2 * self.eigenvalues + sigma**2
         log_normal = -(centred**2 / variance + (2 * math.pi * variance).log()).sum(-1) / 2
         return (self.weights.log() + log_normal).logsumexp(-1)
+
+    def log_prob(self, x: Batch, t: float = 0.0) -> Float[Tensor, " batch"]:
+        """log p_t(x) of x (B, *event); of the data at t = 0."""
+        return self.log_density(x, torch.tensor(t, dtype=torch.float64))
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "n *event"]:
         """Draw n exact samples; sample i depends on (seed, i) only."""

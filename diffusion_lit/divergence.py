@@ -8,12 +8,14 @@ can be differentiated again, in the parameters of the field and in x; under `tor
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from diffusion_lit.randomness import Randomness
 
@@ -128,15 +130,19 @@ class _Graph:
 
     def __init__(self, x: Tensor):
         self.kept = torch.is_grad_enabled()
-        self.x = x if self.kept and x.requires_grad else x.detach().requires_grad_()
-        self._enabled = torch.enable_grad()
+        self._given, self._contexts = x, ExitStack()
 
     def __enter__(self) -> "_Graph":
-        self._enabled.__enter__()
+        # in Lightning's inference mode no gradient can be taken, and its tensors cannot be saved for one
+        self._contexts.enter_context(torch.inference_mode(False))
+        self._contexts.enter_context(torch.enable_grad())
+        self._contexts.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fast ones have no second derivative
+        kept_to_x = self.kept and self._given.requires_grad
+        self.x = self._given if kept_to_x else self._given.detach().clone().requires_grad_()
         return self
 
     def __exit__(self, *error) -> None:
-        self._enabled.__exit__(*error)
+        self._contexts.close()
 
     def vjp(self, value: Tensor, rows: Tensor) -> Tensor:
         """rows^T J for rows (count, B, *)."""

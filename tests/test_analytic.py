@@ -230,3 +230,12 @@ def test_posterior_of_an_inpainted_image_obeys_bayes_rule():
 def test_a_covariance_that_is_none_is_refused(covariances: Tensor, message: str):
     with pytest.raises(ValueError, match=message):
         GaussianMixtureDenoiser(torch.ones(1), torch.zeros(1, 2), covariances, VP())
+
+
+def test_log_density_is_differentiable_and_takes_a_time_each():
+    prior = GaussianMixtureDenoiser(torch.tensor([0.3, 0.7]), torch.randn(2, 3), torch.tensor([0.5, 2.0]), VP())
+    x, t = torch.randn(4, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0.1, 0.4, 0.7, 1.0]).double()
+    (gradient,) = torch.autograd.grad(prior.log_density(x, t).sum(), x)
+    torch.testing.assert_close(gradient, prior.score(x, t).detach())
+    for i in range(4):
+        torch.testing.assert_close(prior.log_prob(x[i : i + 1], t[i].item()), prior.log_density(x, t)[i : i + 1])

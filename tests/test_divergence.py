@@ -86,6 +86,19 @@ def test_a_unet_has_the_trace_of_its_jacobian() -> None:
     expected = torch.stack([jacobian[:, i].flatten(1).trace() for i in range(2)])
     assert float(expected.abs().min()) > 1e-4
     torch.testing.assert_close(trace, expected, rtol=1e-4, atol=1e-5)  # float32
+    _, estimate = Hutchinson()(lambda x: network(x, level), x, Randomness(0, torch.arange(2)))
+    estimate.sum().backward()  # attention too can be differentiated twice
+    assert network.stem.weight.grad is not None
+    assert bool(network.stem.weight.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("divergence", [Exact(), Hutchinson()])
+def test_no_graph_is_needed_nor_made_in_inference_mode(divergence) -> None:
+    with torch.inference_mode():
+        x = X.clone()
+        _, trace = divergence(lambda x: x**3, x, Randomness(4, torch.arange(5)))
+    torch.testing.assert_close(trace, 3 * (X**2).sum(1))
+    assert not trace.requires_grad
 
 
 def test_projections_need_randomness() -> None:
