@@ -18,6 +18,7 @@ from diffusion_lit.noise import Schedule
 
 __all__ = [
     "EPS",
+    "NCSN",
     "SCORE",
     "X0",
     "Bridge",
@@ -136,6 +137,10 @@ V = Preconditioning(
 )
 #: F = grad log p_t (Song & Ermon 2019): x_0 = (x_t + sigma^2 F) / alpha.
 SCORE = Preconditioning(lambda alpha, sigma: 1 / alpha, lambda alpha, sigma: sigma**2 / alpha, _unit)
+
+#: F = eps of an input that is not scaled: of a network that does not see the noise level, s(x, sigma) = -F(x) / sigma
+#: (NCSNv2's technique 3, Song & Ermon 2020, section 3.3).
+NCSN = Preconditioning(EPS.c_skip, EPS.c_out, lambda alpha, sigma: torch.ones_like(alpha))
 
 
 class Bridge(NamedTuple):

@@ -38,8 +38,8 @@ class EnergyDenoiser(Denoiser):
     def score(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Batch:
         """grad log p_t(x_t)."""
         kept = torch.is_grad_enabled()
-        # in Lightning's inference mode no gradient can be taken, and its tensors cannot be saved for one; fast attention
-        # has no second derivative
+        # in Lightning's inference mode no gradient can be taken, and its tensors cannot be saved for one; and fast
+        # attention has no second derivative
         with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             x = x_t if kept and x_t.requires_grad else x_t.detach().clone().requires_grad_()
             given = {key: value.clone() if isinstance(value, Tensor) else value for key, value in condition.items()}

@@ -7,7 +7,9 @@ __all__ = ["Reconstruction"]
 
 
 class Reconstruction(nn.Module):
-    """E(x) = |x - f(x)|^2 / 2, never negative, of a network f that returns its input's shape (Du et al. 2023, Sec. 5).
+    """E(x) = |x - f(x)|^2 / 2, never negative, of a network f that returns its input's shape.
+
+    Salimans & Ho 2021, "Should EBMs model the energy or the score?", Sec. 2 (as recalled, not checked).
 
     Args:
         network: f(x (B, *), noise_level (B,), **condition) -> (B, *).
