@@ -12,14 +12,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion_lit.errors import UserError
+
 __all__ = ["EDM", "VE", "VP", "Cosine", "DiscreteVP", "Rectified", "Schedule", "SubVP"]
 
 Times = Float[Tensor, "*times"]
+_ROUNDING = 1e-5  # of times in float32
 
 
 def _log_one_minus_exp(x: Times) -> Times:
     """log(1 - e^x) for x <= 0 without cancellation."""
     return torch.where(x > -math.log(2), (-torch.expm1(x)).log(), torch.log1p(-x.exp()))
+
+
+def _require(holds: bool, message: str) -> None:
+    """Refuse parameters of a curve that does not fall."""
+    if not holds:
+        raise UserError(message)
 
 
 class Schedule(ABC):
@@ -40,7 +49,16 @@ class Schedule(ABC):
         """log sigma_t for t in (0, 1]."""
 
     def __call__(self, t: Times) -> tuple[Times, Times]:
-        """Return (alpha_t, sigma_t), tensors like t; exactly (1, 0) at t = 0, whatever the limit of the curve is."""
+        """Return (alpha_t, sigma_t), tensors like t; exactly (1, 0) at t = 0, whatever the limit of the curve is.
+
+        Raises:
+            UserError: t leaves [0, 1] by more than rounding. Looked at on the CPU only, where samplers and training
+                draw their times: elsewhere it would make the host wait for the device.
+        """
+        if t.device.type == "cpu" and not torch.compiler.is_compiling():
+            within = (t >= -_ROUNDING) & (t <= 1 + _ROUNDING)  # not so for NaN
+            if not bool(within.all()):
+                raise UserError(f"t: {t[~within].flatten()[0].item():.6g} is not in [0, 1]; 0 is data and 1 is noise")
         inside = t.clamp_min(torch.finfo(t.dtype).tiny)
         data = t <= 0
         alpha = self.log_alpha(inside).exp()
@@ -89,6 +107,10 @@ class VP(_VariancePreserving):
     """The variance-preserving SDE, beta(t) = beta_min + t (beta_max - beta_min) (Song et al. 2021, eq. 33)."""
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
+        _require(
+            0 <= beta_min < math.inf and 0 < beta_max < math.inf,
+            f"beta_min, beta_max: {beta_min}, {beta_max}; the SNR falls if beta_min >= 0 and beta_max > 0",
+        )
         self.beta_min, self.beta_max = beta_min, beta_max
 
     def log_alpha(self, t: Times) -> Times:
@@ -111,6 +133,10 @@ class Cosine(_VariancePreserving):
     """
 
     def __init__(self, offset: float = 0.008, log_snr_min: float = -15.0):
+        _require(
+            0 <= offset < math.inf and abs(log_snr_min) < 700,
+            f"offset, log_snr_min: {offset}, {log_snr_min}; offset >= 0, and a log-SNR within 700 of 0",
+        )
         self.start = offset / (1 + offset) * math.pi / 2
         self.log_alpha_start = math.log(math.cos(self.start))
         log_alpha_end = -math.log1p(math.exp(-log_snr_min)) / 2
@@ -126,6 +152,10 @@ class VE(Schedule):
     t_min = 1e-5
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
+        _require(
+            0 < sigma_min < sigma_max < math.inf,
+            f"sigma_min, sigma_max: {sigma_min}, {sigma_max}; the SNR is finite and falls if 0 < sigma_min < sigma_max",
+        )
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
 
     def log_alpha(self, t: Times) -> Times:
@@ -142,6 +172,7 @@ class EDM(VE):
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
         super().__init__(sigma_min, sigma_max)
+        _require(0 < rho < math.inf, f"rho: {rho}; it is positive, and Karras' is 7")
         self.rho = rho
 
     def log_sigma(self, t: Times) -> Times:
@@ -157,6 +188,7 @@ class Rectified(Schedule):
     """
 
     def __init__(self, alpha_min: float = 1e-3):
+        _require(0 < alpha_min < 1, f"alpha_min: {alpha_min} is not in (0, 1), where alpha falls and stays positive")
         self.alpha_min = alpha_min
 
     def log_alpha(self, t: Times) -> Times:
@@ -174,10 +206,10 @@ class DiscreteVP(_VariancePreserving):
     """
 
     def __init__(self, betas: Float[Tensor, " steps"]):
-        if not bool(((betas > 0) & (betas < 1)).all()):
-            raise ValueError(
-                f"betas: {betas.min():.3g}..{betas.max():.3g} leave (0, 1); every beta is a variance there"
-            )
+        _require(
+            bool(((betas > 0) & (betas < 1)).all()),
+            f"betas: {betas.min():.3g}..{betas.max():.3g} leave (0, 1); every beta is a variance there",
+        )
         self.steps = len(betas)
         self.t_min = 1 / self.steps
         log_alpha = torch.log1p(-betas.double()).cumsum(0) / 2
