@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,11 @@ def expand(coefficient: Float[Tensor, "*times"], like: Batch) -> Float[Tensor, "
     """Give a coefficient () or (B,) trailing axes, and the dtype and device of `like`, to multiply (B, *) with it."""
     coefficient = coefficient.to(like)
     return coefficient.reshape(-1, *[1] * (like.ndim - 1)) if coefficient.ndim else coefficient
+
+
+def cloned(condition: dict[str, Any]) -> dict[str, Any]:
+    """Copy a condition's tensors: those of Lightning's inference mode cannot be saved for a gradient, copies can."""
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in condition.items()}
 
 
 class Denoiser(nn.Module):

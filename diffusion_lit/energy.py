@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from diffusion_lit.denoise import EPS, Batch, Denoiser, Posterior, Preconditioning, expand
+from diffusion_lit.denoise import EPS, Batch, Denoiser, Posterior, Preconditioning, cloned, expand
 from diffusion_lit.noise import Schedule
 
 __all__ = ["EnergyDenoiser"]
@@ -42,8 +42,7 @@ class EnergyDenoiser(Denoiser):
         # attention has no second derivative
         with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             x = x_t if kept and x_t.requires_grad else x_t.detach().clone().requires_grad_()
-            given = {key: value.clone() if isinstance(value, Tensor) else value for key, value in condition.items()}
-            log_density = self.log_density(x, t.clone(), **given)
+            log_density = self.log_density(x, t.clone(), **cloned(condition))
             (score,) = torch.autograd.grad(log_density.sum(), x, create_graph=kept)
         return score
 

@@ -6,7 +6,7 @@ from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.share import Share, mean_over_all
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
-from diffusion_lit.objectives import DenoisingScoreMatching
+from diffusion_lit.objectives import Objective
 
 __all__ = ["NoiseLevels"]
 
@@ -22,9 +22,7 @@ class NoiseLevels:
         seed: of the noise.
     """
 
-    def __init__(
-        self, objective: DenoisingScoreMatching, levels: int = 8, n: int = 128, split: str = "validation", seed: int = 0
-    ):
+    def __init__(self, objective: Objective, levels: int = 8, n: int = 128, split: str = "validation", seed: int = 0):
         self.objective, self.levels, self.n, self.split, self.seed = objective, levels, n, split, seed
 
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from diffusion_lit.denoise import Denoiser
-from diffusion_lit.objectives import DenoisingScoreMatching
+from diffusion_lit.objectives import Objective
 
 __all__ = ["DiffusionModule"]
 
@@ -29,7 +29,7 @@ class DiffusionModule(LightningModule):
     def __init__(
         self,
         denoiser: Denoiser,
-        objective: DenoisingScoreMatching,
+        objective: Objective,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         learning_rate: Callable[[int], float],
         batch_size: int,

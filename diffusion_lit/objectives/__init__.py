@@ -1,5 +1,6 @@
 """What training minimises: one family a file. An objective maps data to one loss a sample."""
 
+from diffusion_lit.objectives.base import Objective
 from diffusion_lit.objectives.denoising import DenoisingScoreMatching
 from diffusion_lit.objectives.implicit import ImplicitScoreMatching, SlicedScoreMatching
 from diffusion_lit.objectives.second_moment import LossSecondMoment
@@ -41,6 +42,7 @@ __all__ = [
     "LogSNRUniform",
     "LossSecondMoment",
     "MinSNRWeighting",
+    "Objective",
     "SlicedScoreMatching",
     "UniformTime",
     "VWeighting",

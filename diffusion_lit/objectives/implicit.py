@@ -12,7 +12,7 @@ from collections.abc import Callable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from diffusion_lit.denoise import Batch, Denoiser
+from diffusion_lit.denoise import Batch, Denoiser, cloned
 from diffusion_lit.divergence import Divergence, Exact, Hutchinson
 from diffusion_lit.objectives.denoising import diffuse
 from diffusion_lit.objectives.times import TimeSampler, UniformTime
@@ -79,7 +79,7 @@ class ImplicitScoreMatching:
         """The same at given times t (B,)."""
         noise = Randomness(seed, positions)
         x_t = diffuse(denoiser.schedule, x_0, t, noise)
-        loss = self.fisher(lambda x: denoiser.score(x, t, **condition), x_t, noise)
+        loss = self.fisher(lambda x: denoiser.score(x, t.clone(), **cloned(condition)), x_t, noise)
         alpha, sigma = denoiser.schedule(t)
         weight = self.weighting(denoiser.schedule, t) * 2 * sigma**4 / alpha**2 / x_0[0].numel()
         return weight.to(loss) * loss
