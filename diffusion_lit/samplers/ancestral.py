@@ -9,6 +9,7 @@ and 16; their eta is ours).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -69,7 +70,7 @@ class DDIM(Sampler):
         # x_0 has no noise from which to tell eps: ask at the first time what noise alpha x_0 seems to have
         alpha = schedule(times[1])[0].to(x_0)
         x = alpha * (x_0 + x_0 - mean(alpha * x_0, times[1]))
-        for s, t in zip(times[1:-1], times[2:]):
+        for s, t in pairwise(times[1:]):
             x, _ = renoise(schedule, mean(x, s), x, s, t, eta=0.0)
         return x
 

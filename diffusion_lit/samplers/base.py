@@ -1,6 +1,7 @@
 """The one contract of samplers: a step from t to s < t, repeated down a grid."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from diffusion_lit.samplers.grids import Grid
 
 __all__ = ["Mean", "Past", "Sampler", "check"]
 
-#: (t, E[x_0 | x_t]) of the steps so far, for multistep methods; the newest last.
+#: What the steps so far saw and the next may need, such as (t, E[x_0 | x_t]) of multistep methods; the newest last.
 Past = list[tuple[Tensor, Tensor]]
 
 
@@ -49,12 +50,13 @@ class Mean:
         Raises:
             UserError: the denoiser has no energy.
         """
-        if not hasattr(self.denoiser, "log_density"):
+        log_density: Callable[..., Tensor] | None = getattr(self.denoiser, "log_density", None)
+        if log_density is None:
             raise UserError(
                 f"{type(self.denoiser).__name__} knows a score and no energy: it has no log_density(x_t, t), which "
                 f"accepting or rejecting needs; use ULA, which needs none, or an EnergyDenoiser"
             )
-        return self.denoiser.log_density(x_t, t, **self.condition)
+        return log_density(x_t, t, **self.condition)
 
 
 def check(schedule: Schedule, times: Float64[Tensor, " times"]) -> None:

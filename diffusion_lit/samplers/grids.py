@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from diffusion_lit.errors import UserError
 from diffusion_lit.noise import Schedule
 
-__all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "Uniform"]
+__all__ = ["Grid", "Karras", "LogSNR", "Quadratic", "SignalShare", "Strided", "Uniform"]
 
 Times = Float64[Tensor, " steps_plus_1"]
 
@@ -67,3 +68,31 @@ class LogSNR:
     def __call__(self, schedule: Schedule, steps: int) -> Times:
         first, last = schedule.log_snr(_ends(schedule)).tolist()
         return _to_data(schedule.time(torch.linspace(first, last, steps, dtype=torch.float64)))
+
+
+@dataclass(frozen=True)
+class SignalShare:
+    """Equal steps 1 / N in u = alpha^2 / (alpha^2 + sigma^2), from t = 1, where u is nearly 0, to the data, u = 1."""
+
+    def __call__(self, schedule: Schedule, steps: int) -> Times:
+        u = torch.arange(1, steps, dtype=torch.float64) / steps
+        return _to_data(torch.cat((u.new_ones(1), schedule.time(u.logit()))))
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Each (T / N)-th time of a chain of T, t = 1/T, 1/T + floor(T/N)/T, ...: DDIM's "linear" (2021, appendix D.2).
+
+    The first time is below 1 unless N = T.
+
+    Args:
+        chain: T.
+    """
+
+    chain: int = 1000
+
+    def __call__(self, schedule: Schedule, steps: int) -> Times:
+        if steps > self.chain:
+            raise UserError(f"steps: {steps} > {self.chain}, the length of the chain")
+        index = torch.arange(steps, dtype=torch.float64).flip(0) * self.chain / steps
+        return _to_data((index.floor() + 1) / self.chain)

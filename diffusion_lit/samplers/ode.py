@@ -59,6 +59,7 @@ def dormand_prince(
     rtol: float = 1e-5,
     atol: float = 1e-5,
     max_steps: int = 1000,
+    time: Callable[[Tensor], Tensor] = lambda t: t,
 ) -> tuple[Batch, Int64[Tensor, " batch"]]:
     """Solve dx/dt = field(x, t) from `start` to `end` by Dormand and Prince's pair of orders 5 and 4.
 
@@ -73,6 +74,7 @@ def dormand_prince(
         end: a number, or (B,), before or after `start`.
         rtol, atol: relative and absolute tolerance of one step, > 0.
         max_steps: the most steps, accepted or not, that a sample may take.
+        time: what an error calls t, if the equation is solved in another variable.
 
     Returns:
         x (B, *) at `end`, and how often the field was needed by each sample (B,).
@@ -117,8 +119,8 @@ def dormand_prince(
         may_grow = accepted  # not straight after a rejection
         stuck = active & (step.abs() < 16 * torch.finfo(torch.float64).eps * torch.maximum(t.abs(), span.abs()))
         if bool(stuck.any()):
-            raise _not_met("no step is short enough", stuck, t, step, rtol, atol)
-    raise _not_met(f"{max_steps} steps are not enough", active, t, step, rtol, atol)
+            raise _not_met("no step is short enough", stuck, time(t), step, rtol, atol)
+    raise _not_met(f"{max_steps} steps are not enough", active, time(t), step, rtol, atol)
 
 
 def _not_met(what: str, rows: Tensor, t: Tensor, step: Tensor, rtol: float, atol: float) -> UserError:
