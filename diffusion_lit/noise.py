@@ -17,6 +17,15 @@ from diffusion_lit.errors import UserError
 __all__ = ["EDM", "VE", "VP", "Cosine", "DiscreteVP", "Rectified", "Schedule", "SubVP"]
 
 Times = Float[Tensor, "*times"]
+Batch = Float[Tensor, "batch *event"]
+
+
+def expand(coefficient: Float[Tensor, "*times"], like: Batch) -> Float[Tensor, "..."]:
+    """Give a coefficient () or (B,) trailing axes, and the dtype and device of `like`, to multiply (B, *) with it."""
+    coefficient = coefficient.to(like)
+    return coefficient.reshape(-1, *[1] * (like.ndim - 1)) if coefficient.ndim else coefficient
+
+
 _ROUNDING = 1e-5  # of times in float32
 
 
