@@ -13,6 +13,7 @@ from diffusion_lit.samplers.langevin import (
     ConsistentAnnealed,
     Constant,
     Langevin,
+    Relative,
     SignalToNoise,
 )
 from diffusion_lit.samplers.metropolis import MALA
@@ -43,6 +44,7 @@ __all__ = [
     "LogSNR",
     "PredictorCorrector",
     "Quadratic",
+    "Relative",
     "ReverseDiffusion",
     "Sampler",
     "SignalShare",

@@ -81,7 +81,7 @@ class SignalShare:
 
 @dataclass(frozen=True)
 class Strided:
-    """Each (T / N)-th time of a chain of T, t = 1/T, 1/T + floor(T/N)/T, ...: DDIM's "linear" (2021, appendix D.2).
+    """Every (T / N)-th time of a chain of T: t = (floor(i T / N) + 1) / T, i = 0..N-1 (DDIM's "linear", appendix D.2).
 
     The first time is below 1 unless N = T.
 

@@ -26,6 +26,7 @@ __all__ = [
     "ConsistentAnnealed",
     "Constant",
     "Langevin",
+    "Relative",
     "SignalToNoise",
     "StepSize",
     "level",
@@ -78,7 +79,8 @@ class SignalToNoise:
     """h = 2 (r |z| / |score|)^2 (Song et al. 2021, Score-SDE, algorithm 4).
 
     The norms are each sample's own; the released code takes their means over the batch, so that its samples depend on
-    their neighbours, and multiplies h by one step's 1 - beta where the schedule is variance-preserving.
+    their neighbours, and multiplies h by one step's 1 - beta where the schedule is variance-preserving. In few
+    dimensions some samples have hardly any score, and are thrown far: there, take `Relative`.
 
     Args:
         r: the signal-to-noise ratio of a move, > 0.
@@ -92,6 +94,25 @@ class SignalToNoise:
     def __call__(self, schedule: Schedule, t: Tensor, score: Batch, z: Batch) -> Tensor:
         norm_z, norm_score = (v.flatten(1).double().norm(dim=1) for v in (z, score))
         return 2 * (self.r * norm_z / norm_score.clamp_min(1e-12)).square()
+
+
+@dataclass(frozen=True)
+class Relative:
+    """h = 2 (r sigma_t)^2: SignalToNoise where |score| is |z| / sigma_t, as it is in law if the noise can be told.
+
+    Never too long, since log p_t curves by 1 / sigma_t^2 at most; short where the data are smooth at the scale sigma_t.
+
+    Args:
+        r: as there, > 0.
+    """
+
+    r: float = 0.16
+
+    def __post_init__(self):
+        _positive("r", self.r)
+
+    def __call__(self, schedule: Schedule, t: Tensor, score: Batch, z: Batch) -> Tensor:
+        return 2 * (self.r * schedule(t)[1]).square()
 
 
 def _positive(name: str, value: float) -> None:
@@ -149,7 +170,7 @@ class ULA(Sampler):
 class AnnealedLangevin(Sampler):
     """Langevin moves at each level of a ladder, then the mean (Song & Ermon 2019, algorithm 1, and 2020).
 
-    It is biased: the moves of a level do not forget the level before. With `step_size=SignalToNoise()` it is the
+    It is biased: the moves of a level do not forget the level before. With `SignalToNoise()` it is the
     corrector-only sampler of Score-SDE (Song et al. 2021, table 1, columns C).
 
     Args:

@@ -53,8 +53,8 @@ def _first_step(field: Field, x: Batch, t: Tensor, slope: Batch, span: Tensor, r
 def dormand_prince(
     field: Field,
     x: Batch,
-    start: float | Float[Tensor, " batch"],
-    end: float | Float[Tensor, " batch"],
+    start: float | Float[Tensor, "*times"],
+    end: float | Float[Tensor, "*times"],
     *,
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -70,8 +70,8 @@ def dormand_prince(
     Args:
         field: (x (B, *), t (B,)) -> dx/dt (B, *); a row may depend on its own x and t only.
         x: (B, *) at `start`; the arithmetic is in its dtype, times are float64.
-        start: a number, or (B,).
-        end: a number, or (B,), before or after `start`.
+        start: a number, () or (B,).
+        end: a number, () or (B,), before or after `start`.
         rtol, atol: relative and absolute tolerance of one step, > 0.
         max_steps: the most steps, accepted or not, that a sample may take.
         time: what an error calls t, if the equation is solved in another variable.

@@ -79,7 +79,7 @@ class PredictorCorrector(Sampler):
 
     Args:
         predictor: takes the steps; its number of steps and grid are used.
-        corrector: Langevin(SignalToNoise(0.16)) unless given.
+        corrector: Langevin(SignalToNoise(0.16)) unless given; for data of few dimensions give Langevin(Relative()).
     """
 
     def __init__(self, predictor: Sampler, corrector: Langevin | None = None):

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -5,19 +7,62 @@ from torch import Tensor, nn
 from diffusion_lit.analytic import GaussianMixtureDenoiser
 from diffusion_lit.denoise import NetworkDenoiser, counted, expand
 from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule, SubVP
-from diffusion_lit.samplers import DDIM, DDPM, DPMSolverPP, Euler, Heun, Karras, LogSNR, Quadratic, Sampler, Uniform
+from diffusion_lit.samplers import (
+    DDIM,
+    DDPM,
+    MALA,
+    RK45,
+    ULA,
+    AnnealedLangevin,
+    ConsistentAnnealed,
+    DPMSolverPP,
+    Euler,
+    EulerMaruyama,
+    ExponentialAB,
+    Foellmer,
+    Heun,
+    Karras,
+    Langevin,
+    LogSNR,
+    PredictorCorrector,
+    Quadratic,
+    Relative,
+    ReverseDiffusion,
+    Sampler,
+    SignalShare,
+    SignalToNoise,
+    Strided,
+    Uniform,
+)
 from diffusion_lit.samplers.grids import Grid
 
-SAMPLERS = {
-    "ddpm": DDPM(6),
-    "ddim": DDIM(6),
-    "ddim-eta": DDIM(6, eta=0.5),
-    "euler": Euler(6),
-    "euler-churn": Euler(6, churn=3.0),
-    "heun": Heun(6),
-    "heun-churn": Heun(6, churn=3.0),
-    "dpm": DPMSolverPP(6),
+Make = Callable[[int], Sampler]
+
+FROM_NOISE_TO_THE_MEAN: dict[str, Make] = {
+    "ddpm": DDPM,
+    "ddim": DDIM,
+    "ddim-eta": lambda n: DDIM(n, eta=0.5),
+    "euler": Euler,
+    "euler-churn": lambda n: Euler(n, churn=n / 2),
+    "heun": Heun,
+    "heun-churn": lambda n: Heun(n, churn=n / 2),
+    "dpm": DPMSolverPP,
+    "eab": ExponentialAB,
+    "euler-maruyama": EulerMaruyama,
+    "reverse-diffusion": ReverseDiffusion,
+    "pc": lambda n: PredictorCorrector(ReverseDiffusion(n), Langevin(SignalToNoise(0.16), moves=2)),
+    "pc-dpm": lambda n: PredictorCorrector(DPMSolverPP(n), Langevin(Relative())),
+    "cas": lambda n: ConsistentAnnealed(n, eta=0.95),
 }
+ANY_DENOISER = FROM_NOISE_TO_THE_MEAN | {
+    "flow": lambda n: EulerMaruyama(n, lam=0.0),
+    "corrector-only": lambda n: AnnealedLangevin(n, inner=2, step_size=SignalToNoise(0.16)),
+    "ald": lambda n: AnnealedLangevin(n, inner=2),
+    "foellmer": Foellmer,
+    "ula": lambda n: ULA(n, 0.1),
+}
+COUNTED = ANY_DENOISER | {"mala": lambda n: MALA(n, 0.1)}
+SAMPLERS = COUNTED | {"rk45": lambda n: RK45(1e-2, 1e-2)}
 SCHEDULES = {
     "vp": VP(),
     "sub-vp": SubVP(),
@@ -27,7 +72,12 @@ SCHEDULES = {
     "rectified": Rectified(),
     "ddpm": DiscreteVP.linear(),
 }
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+
+
+def each(samplers: dict[str, Make]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("make", samplers.values(), ids=samplers)
+
+
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 every_grid = pytest.mark.parametrize(
     "grid", [Uniform(), Quadratic(), Karras(), LogSNR()], ids=lambda g: type(g).__name__
@@ -39,9 +89,9 @@ def mixture(schedule: Schedule) -> GaussianMixtureDenoiser:
     return GaussianMixtureDenoiser(torch.ones(2), means, torch.tensor([0.1, 0.2]), schedule)
 
 
-@every_sampler
-def test_a_sample_depends_on_its_seed_and_id_only(sampler: Sampler):
-    denoiser, ids = mixture(VP()), torch.arange(64)
+@each(SAMPLERS)
+def test_a_sample_depends_on_its_seed_and_id_only(make: Make):
+    sampler, denoiser, ids = make(6), mixture(VP()), torch.arange(64)
     whole = sampler(denoiser, (64, 3), seed=5)
     reverse = sampler(denoiser, (64, 3), seed=5, ids=ids.flip(0)).flip(0)
     torch.testing.assert_close(reverse, whole, rtol=0, atol=1e-9)
@@ -65,11 +115,11 @@ class Shifted(nn.Module):
         return self.linear(x) + expand(noise_level.tanh(), x) + shift
 
 
-@every_sampler
+@each(ANY_DENOISER | {"rk45": lambda n: RK45(1e-2, 1e-2)})
 @every_schedule
-def test_samples_are_finite_conditioned_and_without_gradient(sampler: Sampler, schedule: Schedule):
+def test_samples_are_finite_conditioned_and_without_gradient(make: Make, schedule: Schedule):
     torch.manual_seed(0)
-    denoiser = NetworkDenoiser(Shifted(), schedule)
+    sampler, denoiser = make(6), NetworkDenoiser(Shifted(), schedule)
     x = sampler(denoiser, (4, 3, 2), seed=0, shift=torch.ones(4, 3, 2))
     assert x.shape == (4, 3, 2)
     assert x.dtype == torch.float32
@@ -78,27 +128,27 @@ def test_samples_are_finite_conditioned_and_without_gradient(sampler: Sampler, s
     assert not torch.allclose(x, sampler(denoiser, (4, 3, 2), seed=0, shift=torch.zeros(4, 3, 2)))
 
 
-@every_sampler
-@every_schedule
-def test_the_declared_cost_is_the_cost(sampler: Sampler, schedule: Schedule):
-    denoiser = mixture(schedule)
+@each(COUNTED)
+@pytest.mark.parametrize("schedule", [VP(), EDM()], ids=["vp", "edm"])
+def test_the_declared_cost_is_the_cost(make: Make, schedule: Schedule):
+    sampler, denoiser = make(6), mixture(schedule)
     with counted(denoiser) as cost:
         sampler(denoiser, (2, 3), seed=0)
     assert (cost.forwards, cost.vjps) == (sampler.nfe, 0)
 
 
-@every_sampler
-def test_one_step_goes_from_noise_to_the_mean(sampler: Sampler):
+@each(FROM_NOISE_TO_THE_MEAN)
+def test_one_step_goes_from_noise_to_the_mean(make: Make):
     denoiser = mixture(Cosine())
-    x = type(sampler)(1)(denoiser, (5, 3), seed=0)
+    x = make(1)(denoiser, (5, 3), seed=0)
     torch.testing.assert_close(x, denoiser.means.mean(0).expand(5, 3), rtol=0, atol=1e-2)
 
 
-@every_sampler
+@each(FROM_NOISE_TO_THE_MEAN | {"foellmer": Foellmer, "rk45": lambda n: RK45(1e-3, 1e-3)})
 @pytest.mark.parametrize("schedule", [VP(), EDM()], ids=["vp", "edm"])
-def test_both_modes_are_met(sampler: Sampler, schedule: Schedule):
+def test_both_modes_are_met(make: Make, schedule: Schedule):
     # noise alone, or one mode alone, fails: both modes lie 1 from 0 along the first axis with deviation .4 at most
-    x = type(sampler)(30)(mixture(schedule), (200, 3), seed=0)
+    x = make(30)(mixture(schedule), (200, 3), seed=0)
     assert 60 <= int((x[:, 0] > 0).sum()) <= 140  # within 5 standard errors
     assert x[:, 0].abs().mean().item() == pytest.approx(1, abs=0.15)
     assert x[:, 1].mean().item() == pytest.approx(0.15, abs=0.15)
@@ -123,6 +173,20 @@ def test_grids_fall_from_one_to_the_data(grid: Grid, schedule: Schedule, steps: 
     assert bool((times.diff() < 0).all())
     if steps > 1:
         assert times[-2].item() == pytest.approx(schedule.t_min, rel=1e-3, abs=1e-11)
+
+
+def test_grids_that_do_not_ask_at_t_min():
+    times = SignalShare()(EDM(), 8)
+    alpha, sigma = EDM()(times)
+    torch.testing.assert_close(
+        1 / (1 + (sigma / alpha) ** 2), torch.arange(9) / 8.0, rtol=0, atol=2e-4, check_dtype=False
+    )
+    assert times[0] == 1
+    chain = DiscreteVP.linear(1000)
+    assert (Strided()(chain, 3) * 1000).tolist() == [667, 334, 1, 0]
+    torch.testing.assert_close(Strided()(chain, 1000), Uniform()(chain, 1000))
+    with pytest.raises(ValueError, match="1001 > 1000"):
+        Strided()(chain, 1001)
 
 
 def test_grids_are_even_in_their_own_variable():
