@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.errors import UserError
 from diffusion_lit.likelihood import MMSENLL, GaussianPrior, LogisticLaw, LogSNRLaw, UniformLaw
 from diffusion_lit.noise import EDM, VE, VP, Schedule, SubVP
@@ -31,6 +34,18 @@ def test_pointwise_and_in_the_limit():
     error = (estimate.nats + exact.log_prob(x)).abs()
     assert bool((error <= 3 * estimate.standard_error + 1e-3).all())  # 3 SE, and the Gaussian ends
     assert bool((estimate.standard_error < 0.3).all())
+
+
+def test_the_early_end_is_corrected_to_first_order():
+    """White data stopped at gamma = 8.5: what the end lacks is 1 / (2 gamma) = 0.059 a dimension to first order."""
+    exact, t_min = GaussianDenoiser(torch.zeros(4), torch.ones(()), VP()), 0.1
+    x = exact.sample(2000, seed=1)
+    error = MMSENLL(8, t_min=t_min, prior=GaussianPrior(0.0, 1.0))(exact, x).nats + exact.log_prob(x)
+    gamma = VP().log_snr(torch.tensor(t_min, dtype=torch.float64)).exp().item()
+    # 3 SE, and what first order leaves, (log(1 + 1 / gamma) - 1 / (1 + gamma)) / 2 in each of 4 dimensions
+    left = 2 * (math.log1p(1 / gamma) - 1 / (1 + gamma))
+    assert abs(error.mean().item()) <= 3 * error.std().item() / 2000**0.5 + left
+    assert 3 * error.std().item() / 2000**0.5 + left < 2 / gamma / 2  # the correction would be missed
 
 
 @every_law

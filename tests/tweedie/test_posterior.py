@@ -66,6 +66,7 @@ def test_an_image_network_with_attention():
     denoiser, x_t, t = NetworkDenoiser(network, EDM()), draw(2, 1, 4, 4).float(), torch.tensor(0.3)
     full = covariance(denoiser, x_t, t, chunk=5)
     assert full.shape == (2, 16, 16)
+    torch.testing.assert_close(full, full.mT)  # which the Jacobian of this network is not
     torch.testing.assert_close(variance(denoiser, x_t, t).flatten(1), full.diagonal(dim1=1, dim2=2))
     # against central differences of D in direction e, in the symmetric quadratic form
     e = draw(2, 1, 4, 4, seed=3).float()
