@@ -25,7 +25,7 @@ from diffusion_lit.objectives import (
     Variational,
 )
 from diffusion_lit.objectives.variational import decoder_term, prior_term, step_term
-from diffusion_lit.randomness import Randomness
+from diffusion_lit.randomness import Randomness, weyl
 
 LINEAR = DiscreteVP.linear(1000)
 
@@ -49,27 +49,47 @@ def test_the_bound_of_the_exact_denoiser_on_a_standard_normal(v: float, value: f
     assert math.log(2 * math.pi * math.e) / 2 == pytest.approx(1.418938533, abs=1e-9)
 
 
-def test_the_objective_estimates_the_bound():
-    n = 20_000
-    denoiser = GaussianDenoiser(torch.zeros(2), torch.tensor(1.0), LINEAR)
-    objective = Variational(1000, LearnedVariance(), Continuous())
-    loss = objective(denoiser, float64(n, 2), seed=0, positions=torch.arange(n))
+def stratified(objective: Variational, denoiser, x_0: Tensor, each: int) -> tuple[float, float]:
+    """The mean of the losses, `each` of every step, and its standard error: steps drawn at random would add to it."""
+    steps = objective.steps
+    t = (torch.arange(1, steps + 1, dtype=torch.float64) / steps).repeat_interleave(each)
+    loss = objective.loss_at(denoiser, x_0, t, seed=0, positions=torch.arange(len(t))).reshape(steps, each)
+    return loss.mean().item(), (loss.var(1) / each).sum().sqrt().item() / steps
+
+
+@pytest.mark.parametrize("variance", [LearnedVariance(), FixedVariance(20, v=1.0)])
+def test_the_objective_estimates_the_bound(variance):
+    """On N(0, I) it is the entropy, for a chain of any length."""
+    denoiser = GaussianDenoiser(torch.zeros(2), torch.tensor(1.0), DiscreteVP.linear(20, 0.01, 0.5))
+    found, error = stratified(Variational(20, variance, Continuous()), denoiser, float64(100_000, 2, seed=5), 5000)
     # per dimension, in nats; three standard errors
-    assert abs(loss.mean().item() - 1.418938533) < 3 * loss.std().item() / math.sqrt(n)
-    small = Variational(1000, FixedVariance(1000, v=0.0), Continuous())
-    loss = small(denoiser, float64(n, 2), seed=0, positions=torch.arange(n))
-    assert abs(loss.mean().item() - 1.883831) < 3 * loss.std().item() / math.sqrt(n)
+    assert abs(found - 1.418938533) < 3 * error
+    assert error < 0.02
+
+
+def test_a_sample_is_given_one_step_of_equal_chances():
+    denoiser, n = GaussianDenoiser(torch.zeros(2), torch.tensor(1.0), DiscreteVP.linear(10)), 40
+    objective, x_0, positions = (
+        Variational(10, LearnedVariance(), Continuous()),
+        float64(40, 2, seed=5),
+        torch.arange(n),
+    )
+    t = DiscreteTime(10)(weyl(0, positions), denoiser.schedule)
+    assert len(t.unique()) == 10
+    expected = objective.loss_at(denoiser, x_0, t, seed=0, positions=positions)
+    torch.testing.assert_close(objective(denoiser, x_0, seed=0, positions=positions), expected)
 
 
 def test_the_bound_is_above_the_entropy_of_a_mixture_and_near_it():
     """The learned variance of a mixture's exact denoiser; the chain's steps are only nearly Gaussian."""
-    means = torch.tensor([[-2.0], [1.0]])
-    denoiser = GaussianMixtureDenoiser(torch.tensor([0.3, 0.7]), means, torch.tensor([0.1, 0.4]), LINEAR)
-    n = 20_000
-    x_0 = denoiser.sample(n, seed=1)
-    loss = Variational(1000, LearnedVariance(), Continuous())(denoiser, x_0, seed=0, positions=torch.arange(n))
-    gap, error = loss.mean().item() + denoiser.log_prob(x_0).mean().item(), loss.std().item() / math.sqrt(n)
-    assert -3 * error < gap < 0.02 + 3 * error
+    schedule, means = DiscreteVP.linear(100, 1e-3, 0.2), torch.tensor([[-2.0], [1.0]])
+    denoiser = GaussianMixtureDenoiser(torch.tensor([0.3, 0.7]), means, torch.tensor([0.1, 0.4]), schedule)
+    x_0 = denoiser.sample(200_000, seed=1)
+    found, error = stratified(Variational(100, LearnedVariance(), Continuous()), denoiser, x_0, 2000)
+    exact = -denoiser.log_prob(x_0)
+    gap, error = found - exact.mean().item(), math.hypot(error, exact.std().item() / math.sqrt(len(x_0)))
+    assert -3 * error < gap < 0.03 + 3 * error
+    assert error < 0.03
 
 
 def test_step_term_is_the_kl_of_two_gaussians():
