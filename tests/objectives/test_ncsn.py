@@ -62,12 +62,14 @@ def test_the_step_size_leaves_the_variance_that_it_says():
 def test_a_network_without_noise_levels_has_the_score_of_technique_three():
     torch.manual_seed(0)
     network = MLP(3, width=16, depth=1)
-    nn.init.normal_(network.head.weight)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
     schedule, x = VE(0.01, 10.0), torch.randn(4, 3)
     t = torch.tensor([0.1, 0.4, 0.8, 1.0])
     denoiser = NetworkDenoiser(IgnoreNoiseLevel(network), schedule, NCSN)
     _, sigma = schedule(t)
     expected: Tensor = -network(x, torch.zeros(4)) / sigma[:, None]
+    assert not torch.allclose(network(x, torch.ones(4)), network(x, torch.zeros(4)), rtol=0.1)
     torch.testing.assert_close(denoiser.score(x, t), expected, rtol=1e-3, atol=1e-3)
     scaled = NetworkDenoiser(IgnoreNoiseLevel(network), schedule, EPS)
     assert not torch.allclose(scaled.score(x, t), expected, rtol=0.1)
