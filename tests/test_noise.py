@@ -1,10 +1,12 @@
 import math
+import re
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffusion_lit.errors import UserError
 from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule, SubVP
 
 SMOOTH = {
@@ -176,3 +178,33 @@ def test_a_discrete_chain_is_log_linear_between():
 def test_a_beta_is_a_variance(bad: float):
     with pytest.raises(ValueError, match="betas"):
         DiscreteVP(f64(0.1, bad))
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda: VP(beta_min=-0.1), "beta_min, beta_max: -0.1, 20"),
+        (lambda: SubVP(beta_max=0.0), "beta_min, beta_max: 0.1, 0.0"),
+        (lambda: VE(sigma_min=0.0), "sigma_min, sigma_max: 0.0, 50.0"),
+        (lambda: VE(sigma_min=2.0, sigma_max=2.0), "sigma_min, sigma_max: 2.0, 2.0"),
+        (lambda: EDM(sigma_min=-1.0), "sigma_min, sigma_max: -1.0, 80.0"),
+        (lambda: EDM(sigma_max=float("inf")), "sigma_max: 0.002, inf"),
+        (lambda: EDM(rho=0.0), "rho: 0.0"),
+        (lambda: Cosine(offset=-0.1), "offset, log_snr_min: -0.1"),
+        (lambda: Cosine(log_snr_min=float("-inf")), "log_snr_min: 0.008, -inf"),
+        (lambda: Rectified(alpha_min=0.0), "alpha_min: 0.0"),
+        (lambda: DiscreteVP(f64(0.1, 1.0)), "betas: 0.1..1 leave"),
+        (lambda: DiscreteVP(f64(0.1, 0.0)), "betas: 0..0.1 leave"),
+    ],
+)
+def test_parameters_of_a_curve_that_does_not_fall_are_refused(make, found: str):
+    with pytest.raises(UserError, match=re.escape(found)):
+        make()
+
+
+@every_schedule
+@pytest.mark.parametrize("t", [-0.01, 1.01, float("nan")])
+def test_times_outside_the_range_are_refused(schedule: Schedule, t: float):
+    with pytest.raises(UserError, match=re.escape(f"t: {t:.6g} is not in [0, 1]")):
+        schedule(f64(0.5, t))
+    schedule(f64(0.0, 1.0 + 1e-7))  # rounding is not a mistake

@@ -84,6 +84,11 @@ class MALA(Sampler):
         back = (here.x - x - h * there.score) / (2 * h) ** 0.5  # the z that would lead back
         log_q = (z.square() - back.square()).flatten(1).double().sum(1) / 2
         chance = (there.log_density - here.log_density).double() + log_q
+        if bool(chance.isnan().any()):  # else such a proposal would be refused in silence, for ever
+            raise UserError(
+                f"{type(mean.denoiser).__name__}: {int(chance.isnan().sum())} of {len(x)} log-densities or scores are "
+                f"not a number at t = {t.item():.4g}; look at the network's weights and condition, or shorten the steps"
+            )
         accept = noise.uniform(1)[:, 0].log() < chance
         moves = accept.reshape(-1, *[1] * (x.ndim - 1))
         return (

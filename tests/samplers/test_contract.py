@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.denoise import NetworkDenoiser, counted, expand
+from diffusion_lit.denoise import NetworkDenoiser, Posterior, counted, expand
+from diffusion_lit.errors import UserError
 from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule, SubVP
+from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers import (
     DDIM,
     DDPM,
@@ -212,3 +214,45 @@ def test_karras_grid_is_edms():
 def test_a_thousand_uniform_steps_are_ddpms_chain():
     chain = torch.arange(1000, -1, -1, dtype=torch.float64) / 1000
     torch.testing.assert_close(Uniform()(DiscreteVP.linear(1000), 1000), chain, rtol=0, atol=1e-14)
+
+
+@each(COUNTED)
+def test_a_network_that_breaks_names_the_step_and_t(make: Make):
+    class Breaks(GaussianMixtureDenoiser):
+        """NaN for one sample below t = .5."""
+
+        def forward(self, x_t: Tensor, t: Tensor, **condition) -> Posterior:
+            mean = super().forward(x_t, t).mean.clone()
+            mean[1] = torch.where(t.expand(len(x_t))[1] < 0.5, torch.nan, mean[1])
+            return Posterior(mean)
+
+        def log_density(self, x_t: Tensor, t: Tensor, **condition) -> Tensor:
+            return super().log_density(x_t, t) + self(x_t, t).mean.sum(1)
+
+    denoiser = Breaks(torch.ones(1), torch.zeros(1, 3), torch.ones(1), VP())
+    with pytest.raises(UserError, match=r"1 of 4 (samples are not finite after step \d of 6, from|.*at) t = \d"):
+        make(6)(denoiser, (4, 3), seed=0)
+
+
+def test_times_must_fall_inside_their_range():
+    denoiser, x, noise = mixture(VP()), torch.zeros(2, 3, dtype=torch.float64), Randomness(0, torch.arange(2))
+    for times, found in (
+        ([0.5, 0.6, 0.1], r"times\[0\] = 0.5, times\[1\] = 0.6"),
+        ([0.5, 0.5], r"times\[1\] = 0.5"),
+        ([1.2, 0.5], r"times\[0\] = 1.2"),
+        ([0.5, -0.1], r"times\[1\] = -0.1"),
+        ([0.5, float("nan")], r"times\[1\] = nan"),
+    ):
+        with pytest.raises(UserError, match=f"grid: .*{found}.*fall strictly"):
+            DDIM(2).integrate(denoiser, x, torch.tensor(times, dtype=torch.float64), noise)
+
+
+def test_a_schedule_whose_snr_rises_is_refused():
+    class Rises(VP):
+        def log_alpha(self, t: Tensor) -> Tensor:
+            return -((t - 0.5).square() + 0.1)
+
+    with pytest.raises(
+        UserError, match=r"Rises: log-SNR goes from .* at t = 0.4006 to .* at t = 0.2008.* falls with t"
+    ):
+        Heun(6, grid=Uniform())(mixture(Rises()), (2, 3), seed=0)
