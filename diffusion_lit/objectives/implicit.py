@@ -1,8 +1,8 @@
 """Implicit score matching: the Fisher divergence to data whose score is unknown, by integration by parts.
 
-    1/2 E |s - grad log p|^2 = E [ tr ds/dx + |s|^2 / 2 ] + const                   (Hyvarinen 2005, theorem 1)
-                             = E [ v^T ds/dx v + (v^T s)^2 / 2 ] + const, E v v^T = I    (SSM, Song et al. 2019, eq. 7)
-                             = E [ v^T ds/dx v + |s|^2 / 2 ] + const                 (SSM-VR, their eq. 8)
+    1/2 E |s - grad log p|^2 = E [ tr ds/dx + |s|^2 / 2 ] + const                       (Hyvarinen 2005)
+                             = E [ v^T ds/dx v + (v^T s)^2 / 2 ] + const, E v v^T = I    (SSM, Song et al. 2019)
+                             = E [ v^T ds/dx v + |s|^2 / 2 ] + const                     (SSM-VR, the same)
 
 The trace may be taken exactly or by random projections: with `Hutchinson`, `hyvarinen` is SSM-VR.
 """

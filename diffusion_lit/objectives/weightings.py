@@ -75,7 +75,7 @@ class EDMWeighting:
 
 @dataclass(frozen=True)
 class MinSNRWeighting:
-    """min(SNR, gamma): the error of x_0 in noise, of eps in the last steps (Hang et al. 2023, section 3.4)."""
+    """min(SNR, gamma): the error of eps in much noise, gamma times that of x_0 in little (Hang et al. 2023)."""
 
     gamma: float = 5.0
 
@@ -87,7 +87,7 @@ class MinSNRWeighting:
 class LikelihoodWeighting:
     """The error of the score, times g^2 / 2: its integral over t bounds the likelihood (Song et al. 2021, ScoreFlow).
 
-    w = g^2 alpha^2 / (2 sigma^4) = -1/2 dSNR/dt, in nats per unit of t (their theorem 1; Kingma et al. 2021, eq. 13).
+    w = g^2 alpha^2 / (2 sigma^4) = -1/2 dSNR/dt, in nats per unit of t (their theorem 1; in terms of the SNR, Kingma et al. 2021, VDM).
     """
 
     def __call__(self, schedule: Schedule, t: Times) -> Times:
