@@ -87,7 +87,7 @@ class MinSNRWeighting:
 class LikelihoodWeighting:
     """The error of the score, times g^2 / 2: its integral over t bounds the likelihood (Song et al. 2021, ScoreFlow).
 
-    w = g^2 alpha^2 / (2 sigma^4) = -1/2 dSNR/dt, in nats per unit of t (their theorem 1; in terms of the SNR, Kingma et al. 2021, VDM).
+    w = g^2 alpha^2 / (2 sigma^4) = -1/2 dSNR/dt, in nats per unit of t (their theorem 1; Kingma et al. 2021, VDM).
     """
 
     def __call__(self, schedule: Schedule, t: Times) -> Times:
