@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand, step_variance
+from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
+from diffusion_lit.reverse import step_variance
 from diffusion_lit.samplers.base import Mean, Past, Sampler
 from diffusion_lit.samplers.grids import Grid, Uniform
 
@@ -167,12 +168,12 @@ class DDPM(Sampler):
     Args:
         steps: number of steps.
         v: the variance, from beta-tilde (0) to beta (1): short for `variance=Fixed(v)`.
+        variance: Fixed(v) unless given; with one, v says nothing.
         grid: uniform unless given.
-        variance: Fixed(v) unless given.
     """
 
     def __init__(
-        self, steps: int = 1000, v: float = 1.0, grid: Grid | None = None, variance: StepVariance | None = None
+        self, steps: int = 1000, v: float = 1.0, variance: StepVariance | None = None, grid: Grid | None = None
     ):
         super().__init__(steps, grid or Uniform())
         self.variance = variance or Fixed(v)
