@@ -71,7 +71,7 @@ class ProbabilityFlowNLL:
         Args:
             denoiser: D.
             x: (B, *) data, in the units the denoiser was trained in.
-            seed: with an id it names a sample's random projections, which stay the same all along its path.
+            seed: with an id, and with the time unless the solver is adaptive, it names a sample's random projections.
             ids: (B,) names of the samples; 0..B-1 unless given.
             condition: passed on to the denoiser.
 
@@ -79,7 +79,7 @@ class ProbabilityFlowNLL:
             UserError: t_min is not in (0, 1), or the denoiser returned a number that is not finite.
         """
         schedule, s, size, dtype = denoiser.schedule, self.scale, x[0].numel(), denoiser.reference.dtype
-        ids = torch.arange(len(x), device=x.device) if ids is None else ids
+        names = (torch.arange(len(x)) if ids is None else ids).to(x.device).reshape(len(x), -1)
         t_min = schedule.t_min if self.t_min is None else self.t_min
         if not 0 < t_min < 1:
             raise UserError(f"t_min: {t_min} is not in (0, 1)")
@@ -87,6 +87,9 @@ class ProbabilityFlowNLL:
         def spread(t: Tensor) -> Tensor:  # rho_t
             alpha, sigma = schedule(t)
             return (s**2 * alpha**2 + sigma**2).sqrt()
+
+        def bits(t: Tensor) -> Tensor:  # a time as a name (B, 1)
+            return t.expand(len(x)).clone().view(torch.int64)[:, None]
 
         def field(state: Tensor, t: Tensor) -> Tensor:
             """The slopes of z and of the integral of the divergence, side by side, at t () or (B,)."""
@@ -97,7 +100,8 @@ class ProbabilityFlowNLL:
                 score = denoiser.score(x_t.reshape(x.shape).to(dtype), t, **condition).flatten(1)
                 return -rate / (2 * rho) * (score + x_t / rho**2)
 
-            value, divergence = self.divergence(velocity, state[:, :-1], Randomness(seed, ids, x.device))
+            probes = Randomness(seed, names if self.solver.adaptive else torch.cat((names, bits(t)), dim=1))
+            value, divergence = self.divergence(velocity, state[:, :-1], probes)
             if not bool(torch.isfinite(value).all()):
                 raise UserError(
                     f"{type(denoiser).__name__}: not finite at t = {t.max().item():.4g}, where x_t is up to "

@@ -7,7 +7,7 @@ same shape, where t is () or (B,).
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,14 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 @runtime_checkable
 class Solver(Protocol):
-    """What the probability flow needs of a solver."""
+    """What the probability flow needs of a solver.
+
+    `adaptive` says that it judges its steps by the field, which must then be smooth in t: random projections stay the
+    same all along a path. Otherwise each time has projections of its own, whose errors average out over the steps.
+    """
+
+    @property
+    def adaptive(self) -> bool: ...
 
     def __call__(self, field: Field, state: State, schedule: Schedule, start: float) -> State: ...
 
@@ -57,6 +64,7 @@ class FixedSteps:
     steps: int = 60
     tableau: Tableau = HEUN
     rho: float = 7.0
+    adaptive: ClassVar[bool] = False
 
     def __post_init__(self):
         if self.steps < 1:
@@ -91,6 +99,7 @@ class DormandPrince:
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 1000
+    adaptive: ClassVar[bool] = True
 
     def __call__(self, field: Field, state: State, schedule: Schedule, start: float) -> State:
         def own_times(state: Tensor, t: Tensor) -> Tensor:  # a schedule's derivative cannot be taken at expanded times

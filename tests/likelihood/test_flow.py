@@ -8,7 +8,7 @@ from diffusion_lit.analytic import GaussianDenoiser, GaussianMixtureDenoiser
 from diffusion_lit.denoise import Denoiser, NetworkDenoiser, Posterior
 from diffusion_lit.divergence import Exact, Hutchinson
 from diffusion_lit.errors import UserError
-from diffusion_lit.likelihood import HEUN, RK4, DormandPrince, FixedSteps, GaussianPrior, ProbabilityFlowNLL
+from diffusion_lit.likelihood import HEUN, RK4, DormandPrince, FixedSteps, GaussianPrior, ProbabilityFlowNLL, Solver
 from diffusion_lit.networks.mlp import MLP
 from diffusion_lit.noise import EDM, VE, VP, Cosine, Rectified, Schedule, SubVP
 
@@ -86,10 +86,11 @@ def test_the_ends_it_does_not_know():
     assert schedule(torch.tensor(1.0))[1] == pytest.approx(50)
 
 
-def test_a_sample_depends_on_seed_and_id_only():
+@pytest.mark.parametrize("solver", [FixedSteps(5), DormandPrince(1e-2, 1e-2)], ids=["fixed", "adaptive"])
+def test_a_sample_depends_on_seed_and_id_only(solver: Solver):
     exact = ring(VP())
     x, ids = exact.sample(6, seed=1), torch.tensor([7, 1, 5, 0, 2, 9])
-    estimate = ProbabilityFlowNLL(Hutchinson(projections=2), FixedSteps(5))
+    estimate = ProbabilityFlowNLL(Hutchinson(projections=2), solver)
     together = estimate(exact, x, seed=4, ids=ids)
     torch.testing.assert_close(
         estimate(exact, x[[4, 2]], seed=4, ids=ids[[4, 2]]), together[[4, 2]], rtol=1e-10, atol=1e-10
