@@ -131,7 +131,7 @@ def _check_targets(config: Any, path: Path) -> None:
 def _is_ours(target: Any) -> bool:
     """Whether a target is defined, not only found, in our mathematics: a module's dots lead to all that it imports."""
     if not isinstance(target, str) or not re.fullmatch(
-        r"diffusion_lit\.(networks|noise|denoise|analytic|energy)(\.\w+)+", target
+        r"diffusion_lit\.(networks|noise|denoise|reverse|analytic|energy)(\.\w+)+", target
     ):
         return False
     try:

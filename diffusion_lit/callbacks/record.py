@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -45,7 +44,7 @@ class Record(Callback):
                 "memory_bytes": summary.training_bytes(module.batch_size // trainer.world_size),
                 "text": str(summary),
             },
-            data=asdict(data.manifest) | {"identity": data.manifest.identity},
+            data=data.description,
         )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

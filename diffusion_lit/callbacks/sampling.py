@@ -83,7 +83,7 @@ class Sampling:
             train = data.images("train")
             gaussian = GaussianDenoiser.fit(train, VP()).sample(self.n, self.seed).float().clamp(-1, 1)
             result[f"{fd}/gaussian"] = reference.distance(gathered(gaussian[torch.tensor(share.of(self.n))])[0])
-            held_out = torch.cat([data.images(split) for split in data.manifest.splits if split != "train"])
+            held_out = torch.cat([data.images(split) for split in data.splits if split != "train"])
             n = min(self.n, len(held_out))
             result[f"{identity('fd', features.identity, n)}/floor"] = floor(
                 reference, extract(features, held_out[:n].to(images.device)), n

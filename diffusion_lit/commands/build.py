@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from diffusion_lit.configuration import plain
 from diffusion_lit.data import Manifest, ShardsDataModule, pack
+from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.errors import UserError
 from diffusion_lit.modules import DiffusionModule
 
@@ -30,12 +31,14 @@ def build(config: Any, **arguments: Any) -> Any:
         raise UserError(f"the configuration cannot be built: {' '.join(str(error).split())}") from error
 
 
-def build_data(config: DictConfig) -> ShardsDataModule:
-    """The DataModule; its shards are packed first if they are missing and the configuration says from what.
+def build_data(config: DictConfig) -> ShardsDataModule | ToyDataModule:
+    """The DataModule; shards are packed first if they are missing and the configuration says from what.
 
     Raises:
         UserError: no shards and nothing to pack, or images that are not of the configured shape.
     """
+    if config.data.root is None:  # a toy is drawn, not read
+        return build(config.data.datamodule)
     root = Path(str(config.data.root))
     if config.data.get("pack") and not (root / "manifest.json").exists():
         pack(**plain(config)["data"]["pack"], out=root)

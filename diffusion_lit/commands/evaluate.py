@@ -56,8 +56,8 @@ def run(words: list[str]) -> int:
     ema.averages = state.get("ema", {})
     evaluations = build_all(config.evaluation)
     trainer = build_trainer(config, {"ema": ema, **evaluations})
-    if "test" not in data.manifest.splits:
-        raise UserError(f"{data.root}: has no test split, so there is nothing held out to evaluate on; pack one")
+    if "test" not in data.splits:
+        raise UserError(f"{config.data.root}: has no test split, so there is nothing held out to evaluate on; pack one")
     [test] = trainer.test(module, datamodule=data, verbose=False)
     if not trainer.is_global_zero:
         return 0

@@ -1,5 +1,6 @@
 """The LightningDataModule of a pack: training stream, validation, test and the held-out images."""
 
+from dataclasses import asdict
 from typing import Any
 
 from jaxtyping import Float32
@@ -53,6 +54,16 @@ class ShardsDataModule(LightningDataModule):
         if self._manifest is None:
             self._manifest = Manifest.read(self.root)
         return self._manifest
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits."""
+        return list(self.manifest.splits)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the run record keeps of the data: the manifest and its identity."""
+        return asdict(self.manifest) | {"identity": self.manifest.identity}
 
     @property
     def shape(self) -> tuple[int, int, int]:
