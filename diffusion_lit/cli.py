@@ -14,6 +14,7 @@ COMMANDS = {
     "sample": "draw images from a checkpoint: checkpoint=RUN n=64 sampler=heun",
     "restore": "restore images with a checkpoint: checkpoint=RUN images=DIR operator=inpaint_box method=mmps",
     "compare": "a table and one HTML page of several runs: RUN...",
+    "reproduce": "run what is missing of an experiment, write its tables, check its claims: NAME [--tiny]",
     "report": "one self-contained HTML page of a run: RUN",
     "doctor": "check the installation, the data and the hardware",
 }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.randomness import Randomness
+from diffusion_lit.reproduction import Results
 from diffusion_lit.tweedie import ExponentialFamily, Lindsey, NaturalSpline
 
 TWEEDIE = ExponentialFamily.gaussian(1.0)
@@ -64,7 +65,7 @@ def measure(
     return numbers
 
 
-def figure(path: Path, *, seed: int = 0, n: int = 5000) -> None:
+def figure(results: Results, path: Path, *, seed: int = 0, n: int = 5000) -> None:
     """Draw E[mu | z] by Lindsey's fit and exactly, over the z of one data set and their mu."""
     import matplotlib.pyplot as plt
 

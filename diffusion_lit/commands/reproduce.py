@@ -1,0 +1,148 @@
+"""diffusion-lit reproduce NAME [--tiny] [--check] [--again] [--list] [--entry I]
+
+Run what is missing of experiments/NAME, write its tables and check its claims.
+
+    diffusion-lit reproduce ddim_steps_eta           measured entries are kept: an interrupted command goes on
+    diffusion-lit reproduce ddim_steps_eta --check   run nothing: name what is missing or stale, check the claims
+    diffusion-lit reproduce ddim_steps_eta --again   run everything anew
+    diffusion-lit reproduce ddim_steps_eta --tiny    a small twin in seconds, which leaves the experiment's files alone
+    diffusion-lit reproduce ddim_steps_eta --list    the entries and their numbers
+    diffusion-lit reproduce ddim_steps_eta --entry 3 only this one: an element of a job array
+"""
+
+import hashlib
+import json
+import time
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+from diffusion_lit.errors import UserError
+
+__all__ = ["run"]
+
+
+def run(words: list[str]) -> int:
+    from diffusion_lit.files import write_text
+    from diffusion_lit.reproduction import Experiment, Results
+    from diffusion_lit.reproduction.claims import check, write_ledger
+    from diffusion_lit.reproduction.paper import latex, page, tables
+
+    name, flags, index = _arguments(words)
+    experiment = Experiment.read(Path("experiments") / name)
+    kept, out, axes = experiment.folder, experiment.folder, experiment.axes
+    scratch = Path("runs") / "experiments" / (f"{name}-tiny" if "--tiny" in flags else name)
+    if "--tiny" in flags:
+        experiment, kept, out = experiment.twin(), scratch / "none", scratch
+    entries = experiment.entries()
+    if "--list" in flags:
+        for number, entry in enumerate(entries):
+            print(f"{number:4d}  {entry.identity}  {entry}")
+        return 0
+    if index is not None and not 0 <= index < len(entries):
+        raise UserError(f"--entry {index}: {name} has the entries 0 to {len(entries) - 1}; see --list")
+
+    measured = scratch / "results.jsonl"
+    if "--again" in flags:
+        measured.unlink(missing_ok=True)
+
+    def collect() -> Results:
+        committed = [] if "--again" in flags else Results.read(kept / "results.jsonl")
+        return Results(entries, [*committed, *_read(scratch)], axes)
+
+    def _read(folder: Path) -> list:
+        return [result for path in sorted(folder.glob("results*.jsonl")) for result in Results.read(path)]
+
+    results = collect()
+    wanted = entries if index is None else [entries[index]]
+    todo = [] if "--check" in flags else [entry for entry in wanted if entry.identity not in results.fresh]
+    for number, entry in enumerate(todo, 1):
+        # elements of a job array write files of their own
+        _measure(experiment, entry, scratch, measured if index is None else scratch / f"results-{index}.jsonl")
+        print(f"{number}/{len(todo)}  {entry}", flush=True)
+    if index is not None:
+        return 0
+
+    results = collect()
+    found = tables(experiment, results)
+    text = "\n\n".join(f"{title}\n\n{table.text()}" for title, table in found)
+    print(f"{experiment.title} ({experiment.source})\n\n{text}\n")
+    for what, some in {
+        "missing": results.missing,
+        "stale": [e for e in entries if e.identity in results.stale],
+    }.items():
+        for entry in some:
+            print(f"{what}: {entry}")
+    rows = check(experiment.script("claims").claims(results), results)
+    for row in rows:
+        said = {True: "holds", False: "FAILS", None: "not measured"}[row["holds"]]
+        print(
+            f"{said:12} {row['name']}: {row['obtained']} ({row['bound']}) {row['reason'] if not row['holds'] else ''}"
+        )
+    if "--check" not in flags:
+        results.write(out / "results.jsonl" if out == kept else out / "collected.jsonl")
+        write_text(out / "table.md", "\n\n".join(f"**{title}**\n\n{table.markdown()}" for title, table in found) + "\n")
+        write_text(out / "table.tex", "\n".join(latex(table, title) for title, table in found))
+        write_text(out / "table.html", page(experiment, found))
+        config = hashlib.sha256(json.dumps([entry.identity for entry in entries]).encode()).hexdigest()[:10]
+        write_ledger(out / "ledger.json", rows, f"diffusion-lit reproduce {name}", config)
+        figure = getattr(experiment.script("measure"), "figure", None)
+        if figure is not None and not results.missing:
+            figure(results, out / "figure.png")
+    failed = [row for row in rows if row["holds"] is False and not row["reason"]]
+    return int(bool(results.missing or results.stale or ("--tiny" not in flags and failed)))
+
+
+def _measure(experiment, entry, scratch: Path, path: Path) -> None:
+    """Train, if the entry trains, measure, and add a line to `path`."""
+    from diffusion_lit.commands.train import fit
+    from diffusion_lit.configuration import run_config
+    from diffusion_lit.reproduction import Result
+    from diffusion_lit.tracking.machine import hardware
+
+    began = time.perf_counter()
+    arguments = dict(entry.measure)
+    if entry.train is not None:
+        folder = scratch / str(entry.run_identity)
+        said = StringIO()
+        with redirect_stdout(said):
+            status = fit(run_config([*entry.overrides, "resume=auto", f"paths.run={folder}"]))
+        if status:
+            raise UserError(f"{entry}: {said.getvalue().strip()}")
+        arguments["run"] = folder
+    metrics = experiment.script("measure").measure(entry.seed, **arguments)
+    result = Result(
+        labels=entry.labels,
+        seed=entry.seed,
+        identity=entry.identity,
+        metrics={key: float(value) for key, value in metrics.items()},
+        minutes=round((time.perf_counter() - began) / 60, 2),
+        hardware="{cores} cores, {cpu}".format(**hardware()),
+        date=datetime.now(UTC).date().isoformat(),
+        command="" if entry.train is None else " ".join(["diffusion-lit train", *entry.overrides]),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(result)) + "\n")
+
+
+def _arguments(words: list[str]) -> tuple[str, set[str], int | None]:
+    known = {"--tiny", "--check", "--again", "--list"}
+    index = None
+    if "--entry" in words:
+        place = words.index("--entry")
+        number = words[place + 1] if place + 1 < len(words) else ""
+        if not number.isdigit():
+            raise UserError(f"--entry {number}: needs the number of an entry, such as --entry 3; see --list")
+        words, index = [*words[:place], *words[place + 2 :]], int(number)
+    names = [word for word in words if not word.startswith("-")]
+    flags = {word for word in words if word.startswith("-")}
+    if len(names) != 1 or flags - known:
+        there = sorted(path.parent.name for path in Path("experiments").glob("*/experiment.yaml"))
+        raise UserError(
+            f"reproduce {' '.join(words)}: expected one experiment and flags of {', '.join(sorted(known))}; "
+            f"experiments here are {', '.join(there) or 'none'}"
+        )
+    return names[0], flags, index
