@@ -33,7 +33,7 @@ def test_every_schedule_gives_the_exact_density(data: Data, schedule: Schedule):
     torch.testing.assert_close(nll, -exact.log_prob(x), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.3, 3.0])
 def test_the_scale_is_only_a_choice_of_coordinates(scale: float):
     exact = ring(VP())
     x = exact.sample(16, seed=1)
@@ -49,7 +49,7 @@ def test_for_data_of_the_scale_nothing_moves():
     torch.testing.assert_close(nll, -exact.log_prob(x), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("tableau", "order", "steps"), [(HEUN, 2, 20), (RK4, 4, 12)], ids=["heun", "rk4"])
+@pytest.mark.parametrize(("tableau", "order", "steps"), [(HEUN, 2, 12), (RK4, 4, 12)], ids=["heun", "rk4"])
 def test_order_of_convergence(tableau, order: int, steps: int):
     exact = gaussian(VP())
     x = exact.sample(16, seed=1)
@@ -107,7 +107,7 @@ def test_a_network_with_labels_in_float32():
     torch.nn.init.normal_(network.blocks[0].outer.weight, std=0.2)
     denoiser = NetworkDenoiser(network, EDM())
     x, label = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 1, 0])
-    nll = ProbabilityFlowNLL(solver=FixedSteps(30), scale=0.5)
+    nll = ProbabilityFlowNLL(solver=FixedSteps(12), scale=0.5)
     together = nll(denoiser, x, label=label)
     assert together.dtype == torch.float64
     assert not torch.allclose(together, nll(denoiser, x, label=1 - label), atol=1e-3)
