@@ -43,14 +43,12 @@ def test_ula_stands_at_its_level():
     denoiser = independent(f64(4.0), VP())
     for t in (None, 0.5):
         alpha, sigma = VP()(f64(VP().t_min if t is None else t))
-        x = ULA(400, 0.02, t=t)(denoiser, (1, 1), seed=0)
         rows = torch.zeros(401, 1, dtype=torch.float64)
         rows = ULA(400, 0.02, t=t).integrate(
             denoiser, rows, torch.linspace(1, 0, 401, dtype=torch.float64), Impulses(401)
         )
         variance = (4 * alpha**2 + sigma**2).item()
         assert rows.square().sum().item() == pytest.approx(variance / (1 - 0.01 / variance), rel=0.02)
-        assert x.shape == (1, 1)
 
 
 @pytest.mark.parametrize(("h", "low", "high"), [(0.1, 0.98, 1.0), (1.0, 0.6, 0.9), (3.0, 0.1, 0.5)])
@@ -69,7 +67,7 @@ def test_mala_finds_the_shares_of_a_mixture():
     """Two modes of weights .3 and .7, from a broad start; p_t at t = .3 lets chains cross."""
     denoiser = GaussianMixtureDenoiser(f64(0.3, 0.7), f64(-1.5, 1.5)[:, None], f64(0.1, 0.1), VP())
     n, schedule = 8000, VP()
-    x = MALA(300, 0.5, t=0.3)(denoiser, (n, 1), seed=1)
+    x = MALA(150, 0.5, t=0.3)(denoiser, (n, 1), seed=1)
     # for a mixture the mean is alpha (.7 - .3) 1.5, and the deviation is below 1
     expected = schedule(f64(0.3))[0].item() * 0.6
     assert x.mean().item() == pytest.approx(expected, abs=3 * x.std().item() / math.sqrt(n))  # 3 standard errors
