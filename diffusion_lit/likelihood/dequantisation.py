@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.errors import UserError
+from diffusion_lit.objectives.base import Objective
 from diffusion_lit.randomness import Randomness
 
 __all__ = ["Dequantisation", "Dequantised"]
@@ -72,8 +73,8 @@ class Dequantised:
         dequantisation: of the pixels.
     """
 
-    def __init__(self, objective, dequantisation: Dequantisation):
-        self.objective, self.dequantisation = objective, dequantisation
+    def __init__(self, objective: Objective, dequantisation: Dequantisation):
+        self.objective, self.dequantisation, self.times = objective, dequantisation, objective.times
 
     def __call__(
         self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition

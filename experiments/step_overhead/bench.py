@@ -14,9 +14,9 @@ import time
 import torch
 from lightning.pytorch import Callback
 
-from diffusion_lit.callbacks.ema import exponent
 from diffusion_lit.commands.build import build, build_all, build_data, build_module, build_trainer, quiet
 from diffusion_lit.configuration import run_config
+from diffusion_lit.profiles import exponent
 
 
 def bare(config, data, steps):

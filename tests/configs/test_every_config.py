@@ -48,7 +48,7 @@ def test_no_group_is_forgotten_here():
     assert groups == {"callbacks", "data", "debug", "evaluation", "experiment", "logger", "model", "paths", "trainer"}
     assert {"demo", "mnist", "fashion_mnist", "photos", "cifar10"} <= set(options("experiment"))
     assert {"cpu", "gpu", "ddp", "ddp_sim"} == set(options("trainer"))
-    assert {"default", "minimal", "none"} == set(options("callbacks"))
+    assert {"default", "minimal", "none", "posthoc"} == set(options("callbacks"))
 
 
 @pytest.mark.parametrize("name", options("experiment"))
