@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
@@ -66,9 +66,7 @@ class ToyDataModule(LightningDataModule):
         if split not in _SPLITS:
             raise UserError(f"{split}: a toy has the splits {', '.join(_SPLITS)}")
         positions = torch.arange(_HELD_OUT if n is None else n)
-        # held-out streams are named by two integers, so that none is a stream of training
-        names = torch.stack((positions, torch.full_like(positions, _SPLITS[split])), 1)
-        return {"image": self._draw(Randomness(0, names)), "id": positions, "position": positions}
+        return {"image": self._draw(0, positions, split), "id": positions, "position": positions}
 
     def test_dataloader(self) -> list[dict[str, Tensor]]:
         """2,000 test samples, in batches of this process's share."""
@@ -89,8 +87,10 @@ class ToyDataModule(LightningDataModule):
         """Go on where a run stood."""
         self.images_seen = state_dict["images_seen"]
 
-    def _draw(self, noise: Randomness) -> Float32[Tensor, "n d"]:
-        return (self.scale * self.toy.draw(noise)).float()
+    def _draw(self, seed: int, positions: Int64[Tensor, " n"], split: str) -> Float32[Tensor, "n d"]:
+        # two integers name a sample: the objective's noise is named by (seed, position) alone, and must not be the same
+        names = torch.stack((positions, torch.full_like(positions, _SPLITS[split])), 1)
+        return (self.scale * self.toy.draw(Randomness(seed, names))).float()
 
     def _progress(self) -> int:
         if self.trainer is None:
@@ -111,5 +111,5 @@ class _Fresh:
         start = self.data._progress()
         while True:
             positions = start + self.rank * self.share + torch.arange(self.share)
-            yield {"image": self.data._draw(Randomness(self.data.seed, positions)), "position": positions}
+            yield {"image": self.data._draw(self.data.seed, positions, "train"), "position": positions}
             start += self.data.batch_size

@@ -4,6 +4,7 @@ import torch
 from diffusion_lit import toys
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.errors import UserError
+from diffusion_lit.randomness import Randomness
 
 
 def test_the_stream_is_a_function_of_seed_and_position():
@@ -28,6 +29,13 @@ def test_held_out_samples_are_fixed_and_differ_by_split():
     assert sum(len(batch["image"]) for batch in data.test_dataloader()) == 2_000
     with pytest.raises(UserError, match=r"valid: .*validation"):
         data.held_out("valid")
+
+
+def test_samples_and_the_noise_of_training_are_independent():
+    batch = next(iter(ToyDataModule(toys.gaussian(2), batch_size=10_000).train_dataloader()))
+    eps = Randomness(0, batch["position"]).normal(2)  # what every objective draws for these positions
+    correlation = batch["image"].mT @ eps / len(eps)
+    assert correlation.abs().max() < 4 / 100  # standard error 1/100
 
 
 def test_it_goes_on_where_it_stood():
