@@ -10,6 +10,7 @@ from diffusion_lit.callbacks.record import Record
 from diffusion_lit.callbacks.restoration import Restoration
 from diffusion_lit.callbacks.sampling import Sampling
 from diffusion_lit.callbacks.share import Share
+from diffusion_lit.callbacks.snapshots import Snapshots
 from diffusion_lit.callbacks.stop import GracefulStop
 from diffusion_lit.callbacks.training_log import ProgressBar, TrainingLog
 
@@ -30,5 +31,6 @@ __all__ = [
     "Restoration",
     "Sampling",
     "Share",
+    "Snapshots",
     "TrainingLog",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -12,23 +11,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from diffusion_lit.callbacks.every import whole_step
 from diffusion_lit.errors import UserError
+from diffusion_lit.profiles import exponent
 
-__all__ = ["EMA", "exponent"]
-
-
-def exponent(width: float) -> float:
-    """The gamma whose profile t^gamma has the relative standard deviation `width` (Karras et al. 2024, algorithm 2).
-
-    width = (gamma + 1)^(1/2) (gamma + 2)^-1 (gamma + 3)^(-1/2); 0.05 -> 16.97, 0.10 -> 6.94.
-
-    Raises:
-        UserError: the width is not in (0, 0.28); 0.2887 would be the plain average of all weights.
-    """
-    if not 0 < width < 0.28:
-        raise UserError(
-            f"ema width: {width} is not in (0, 0.28); it is a share of the training run, usually 0.05 or 0.1"
-        )
-    return float(np.roots([1, 7, 16 - width**-2, 12 - width**-2]).real.max())
+__all__ = ["EMA"]
 
 
 class EMA(Callback):

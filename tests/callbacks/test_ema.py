@@ -5,8 +5,8 @@ import torch
 from lightning.pytorch import Callback
 
 from diffusion_lit.callbacks import EMA
-from diffusion_lit.callbacks.ema import exponent
 from diffusion_lit.errors import UserError
+from diffusion_lit.profiles import exponent
 from tests.callbacks.stage import LIGHTNING, fit, make_module
 
 pytestmark = pytest.mark.filterwarnings(*LIGHTNING)
