@@ -5,6 +5,7 @@ import torch
 from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.share import Share, mean_over_all
 from diffusion_lit.data import ShardsDataModule
+from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.objectives import Objective
 
@@ -25,7 +26,9 @@ class NoiseLevels:
     def __init__(self, objective: Objective, levels: int = 8, n: int = 128, split: str = "validation", seed: int = 0):
         self.objective, self.levels, self.n, self.split, self.seed = objective, levels, n, split, seed
 
-    def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
+    def __call__(
+        self, denoiser: Denoiser, data: ShardsDataModule | ToyDataModule, share: Share, weights: str
+    ) -> Evaluation:
         device = denoiser.reference.device
         held_out = data.held_out(self.split, self.n)
         mine = torch.tensor(share.of(self.n))

@@ -49,11 +49,8 @@ def run(words: list[str]) -> int:
             f"between the two: finish it with resume=auto, then ask again"
         )
     config = _config(folder, overrides)
-    data, denoiser, weights = (
-        build_data(config),
-        checkpoint.assemble(state, 0.0, file),
-        checkpoint.weights(state, 0.0, file),
-    )
+    data, denoiser = build_data(config), checkpoint.assemble(state, 0.0, file)
+    weights = checkpoint.weights(state, 0.0, file)
     evaluators = [_evaluator(config, name) for name in arguments["metric"].split(",")]
 
     found: dict[float, dict[str, float]] = {}
