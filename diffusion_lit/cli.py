@@ -15,7 +15,6 @@ COMMANDS = {
     "restore": "restore images with a checkpoint: checkpoint=RUN images=DIR operator=inpaint_box method=mmps",
     "compare": "a table and one HTML page of several runs: RUN...",
     "ema": "averages of the weights of any width, after training: RUN width=0.05,0.1 save=true",
-    "ema": "averages of the weights of any width, after training: RUN width=0.05,0.1 save=true",
     "reproduce": "run what is missing of an experiment, write its tables, check its claims: NAME [--tiny]",
     "report": "one self-contained HTML page of a run: RUN",
     "doctor": "check the installation, the data and the hardware",
