@@ -14,7 +14,17 @@ from yaml import YAMLError
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking.identity import run_identity
 
-__all__ = ["compose_config", "config_folder", "moved", "override", "parse", "plain", "run_config", "split_arguments"]
+__all__ = [
+    "compose_config",
+    "config_folder",
+    "moved",
+    "override",
+    "parse",
+    "plain",
+    "run_config",
+    "settled",
+    "split_arguments",
+]
 
 
 def config_folder() -> Path:
@@ -71,6 +81,20 @@ def moved(config: Any, old: str, new: str) -> Any:
     if isinstance(config, str) and (config == old or config.startswith(f"{old}/")):
         return new + config.removeprefix(old)
     return config
+
+
+def settled(config: DictConfig, there: Mapping[str, Any], folder: Path) -> DictConfig:
+    """A stored configuration whose run stands in `folder` now.
+
+    config.yaml is resolved: what named the run folder or the shards then must name them where they are now.
+
+    Args:
+        config: the stored configuration with its overrides.
+        there: the same as it was stored.
+        folder: the run folder.
+    """
+    here = moved(plain(config), str(there["data"]["root"]), str(config.data.root))
+    return DictConfig(moved(here, there["paths"]["run"], str(folder)))
 
 
 def parse(key: str, text: str) -> Any:

@@ -22,14 +22,16 @@ def run(words: list[str]) -> int:
     import json
 
     import torch
+    from omegaconf import OmegaConf
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks.share import Share
     from diffusion_lit.callbacks.snapshots import read_snapshots, synthesize
     from diffusion_lit.commands.build import build_data, quiet
-    from diffusion_lit.configuration import split_arguments
+    from diffusion_lit.configuration import override, settled, split_arguments
     from diffusion_lit.files import write_text, writing
     from diffusion_lit.tracking.charts import Line, draw
+    from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.table import Table
 
     quiet()
@@ -48,7 +50,8 @@ def run(words: list[str]) -> int:
             f"{folder}: its last snapshot is of {last:,} images, its checkpoint of {trained:,}; training was cut off "
             f"between the two: finish it with resume=auto, then ask again"
         )
-    config = _config(folder, overrides)
+    there = RunRecord(folder).config
+    config = settled(override(OmegaConf.create(there), overrides), there, folder)
     data, denoiser = build_data(config), checkpoint.assemble(state, 0.0, file)
     weights = checkpoint.weights(state, 0.0, file)
     evaluators = [_evaluator(config, name) for name in arguments["metric"].split(",")]
@@ -89,19 +92,6 @@ def _widths(text: str) -> list[float]:
     for width in widths:
         exponent(width)  # says what a width may be
     return widths
-
-
-def _config(folder: Path, overrides: list[str]) -> Any:
-    """The run's configuration, with what named its folder and its shards naming them where they are now."""
-    from omegaconf import DictConfig, OmegaConf
-
-    from diffusion_lit.configuration import moved, override, plain
-    from diffusion_lit.tracking.record import RunRecord
-
-    there = RunRecord(folder).config
-    config = override(OmegaConf.create(there), overrides)
-    here = moved(plain(config), str(there["data"]["root"]), str(config.data.root))
-    return DictConfig(moved(here, there["paths"]["run"], str(folder)))
 
 
 def _evaluator(config: Any, name: str) -> Any:

@@ -18,12 +18,12 @@ __all__ = ["run"]
 
 
 def run(words: list[str]) -> int:
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import EMA, Periodic
     from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
-    from diffusion_lit.configuration import moved, override, plain, split_arguments
+    from diffusion_lit.configuration import override, settled, split_arguments
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
     from diffusion_lit.tracking.table import Table
@@ -44,9 +44,7 @@ def run(words: list[str]) -> int:
             raise UserError(f"~{word}: {record.folder}/config.yaml has no such key to leave out")
         (OmegaConf.select(config, parent) if parent else config).pop(key)
     override(config, overrides)
-    # config.yaml is resolved: what named the run folder or the shards then must name them where they are now
-    here = moved(plain(config), there["data"]["root"], str(config.data.root))
-    config = DictConfig(moved(here, there["paths"]["run"], str(record.folder)))
+    config = settled(config, there, record.folder)
 
     state = checkpoint.read(path)
     data, module = build_data(config), build_module(config)

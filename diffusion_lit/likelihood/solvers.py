@@ -102,7 +102,4 @@ class DormandPrince:
     adaptive: ClassVar[bool] = True
 
     def __call__(self, field: Field, state: State, schedule: Schedule, start: float) -> State:
-        def own_times(state: Tensor, t: Tensor) -> Tensor:  # a schedule's derivative cannot be taken at expanded times
-            return field(state, t.clone())
-
-        return dormand_prince(own_times, state, start, 1.0, rtol=self.rtol, atol=self.atol, max_steps=self.max_steps)[0]
+        return dormand_prince(field, state, start, 1.0, rtol=self.rtol, atol=self.atol, max_steps=self.max_steps)[0]

@@ -81,6 +81,7 @@ class Experiment:
 
     Attributes:
         folder: of the experiment; its name is the experiment's.
+        overriding: {train, measure} that come after those of the labels: the tiny twin's.
     """
 
     folder: Path
@@ -92,6 +93,7 @@ class Experiment:
     train: list[str] | None = None
     measure: dict[str, Any] = field(default_factory=dict)
     tiny: dict[str, Any] = field(default_factory=dict)
+    overriding: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Experiment":
@@ -133,7 +135,7 @@ class Experiment:
             self,
             axes={a: {k: v for k, v in values.items() if k in kept.get(a, values)} for a, values in self.axes.items()},
             seeds=self.tiny.get("seeds", self.seeds[:1]),
-            tiny={**self.tiny, "axes": {}, "apply": True},
+            overriding=self.tiny,
         )
 
     def entries(self) -> list[Entry]:
@@ -154,9 +156,8 @@ class Experiment:
                 value = {"measure": value}
             train += value.get("train", [])
             measure |= value.get("measure", {})
-        if self.tiny.get("apply"):
-            train += self.tiny.get("train", [])
-            measure |= self.tiny.get("measure", {})
+        train += self.overriding.get("train", [])
+        measure |= self.overriding.get("measure", {})
         return Entry(labels, seed, None if self.train is None else (f"task_name={self.folder.name}", *train), measure)
 
     def script(self, name: str) -> ModuleType:

@@ -20,7 +20,7 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
-from diffusion_lit.reverse import step_variance
+from diffusion_lit.reverse import bridge, step_variance
 from diffusion_lit.samplers.base import Mean, Past, Sampler
 from diffusion_lit.samplers.grids import Grid, Uniform
 
@@ -31,8 +31,7 @@ def renoise(schedule: Schedule, mean: Batch, x_t: Batch, t: Tensor, s: Tensor, e
     """Return the mean of q(x_s | x_t, x_0 = mean) and its variance v = eta^2 sigma_s^2 tau, a tensor ()."""
     alpha_t, sigma_t = schedule(t)
     alpha_s, sigma_s = schedule(s)
-    tau = 1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2
-    variance = eta**2 * sigma_s**2 * tau
+    variance = eta**2 * bridge(schedule, t, s).variance
     eps_scale = (sigma_s**2 - variance).clamp_min(0).sqrt() / sigma_t
     # alpha_s D + eps_scale (x_t - alpha_t D), gathered so that no large terms cancel
     centre = (alpha_s - eps_scale * alpha_t).to(x_t) * mean + eps_scale.to(x_t) * x_t

@@ -84,7 +84,8 @@ def dormand_prince(
     """
     if not (rtol > 0 and atol > 0):
         raise UserError(f"rtol, atol: {rtol}, {atol}; both must be above 0")
-    t, end = (torch.as_tensor(v, dtype=torch.float64, device=x.device).expand(len(x)) for v in (start, end))
+    # tensors of their own: a schedule's derivative cannot be taken at expanded times
+    t, end = (torch.as_tensor(v, dtype=torch.float64, device=x.device).expand(len(x)).clone() for v in (start, end))
     span, evaluations = end - t, torch.zeros(len(x), dtype=torch.int64, device=x.device)
     active = span != 0
     if not bool(active.any()):
