@@ -8,13 +8,13 @@ from torch import Tensor
 
 from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.callbacks.evaluation import Evaluation
-from diffusion_lit.callbacks.pictures import Picture, to_bytes
+from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.metrics.features import extract, extractor
-from diffusion_lit.metrics.frechet import Gaussian, floor, gather, identity
-from diffusion_lit.metrics.kernel import Features, kernel_distance
+from diffusion_lit.metrics.frechet import floor, identity
+from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.noise import VP
 from diffusion_lit.samplers import Sampler
 
@@ -47,7 +47,7 @@ class Sampling:
     ):
         self.sampler, self.n, self.extractors, self.seed = sampler, n, tuple(extractors), seed
         self.batch_size, self.grid, self.landmarks = batch_size, grid, landmarks
-        self._reference: dict[str, tuple[Gaussian, Tensor]] = {}
+        self._reference: dict[str, Reference] = {}
 
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
         began = time.perf_counter()
@@ -70,43 +70,25 @@ class Sampling:
         return found
 
     def _distances(self, name: str, images: Tensor, data: ShardsDataModule, share: Share, how: str) -> dict[str, float]:
-        features = extractor(name, str(images.device))
-        reference, real = self._real(name, data, share, images.device)
-
-        def gathered(x: Tensor) -> tuple[Gaussian, Tensor]:
-            return _gather(extract(features, _as_seen(x)))
-
-        moments, drawn = gathered(images)
-        fd, kd = identity("fd", features.identity, self.n), identity("kd", features.identity, self.n)
-        result = {f"{fd}/{how}": reference.distance(moments), f"{kd}/{how}": kernel_distance(drawn, real)}
+        reference = self._real(name, data, share, images.device)
+        seen_by = reference.extractor.identity
+        frechet, kernel = reference.distances(images)
+        fd, kd = identity("fd", seen_by, self.n), identity("kd", seen_by, self.n)
+        result = {f"{fd}/{how}": frechet, f"{kd}/{how}": kernel}
         if self.landmarks:
             train = data.images("train")
-            gaussian = GaussianDenoiser.fit(train, VP()).sample(self.n, self.seed).float().clamp(-1, 1)
-            result[f"{fd}/gaussian"] = reference.distance(gathered(gaussian[torch.tensor(share.of(self.n))])[0])
+            gaussian = GaussianDenoiser.fit(train, VP()).sample(self.n, self.seed).float()
+            result[f"{fd}/gaussian"] = reference.frechet(gaussian[torch.tensor(share.of(self.n))])
             held_out = torch.cat([data.images(split) for split in data.splits if split != "train"])
             n = min(self.n, len(held_out))
-            result[f"{identity('fd', features.identity, n)}/floor"] = floor(
-                reference, extract(features, held_out[:n].to(images.device)), n
-            )
+            seen = extract(reference.extractor, held_out[:n].to(images.device))
+            result[f"{identity('fd', seen_by, n)}/floor"] = floor(reference.moments, seen, n)
         return result
 
-    def _real(self, name: str, data: ShardsDataModule, share: Share, device: torch.device) -> tuple[Gaussian, Tensor]:
-        """Moments and features of the training images, found once: the reference of every distance."""
+    def _real(self, name: str, data: ShardsDataModule, share: Share, device: torch.device) -> Reference:
+        """The training images, seen once: the reference of every distance."""
         if name not in self._reference:
-            features = extractor(name, str(device))
             train = data.images("train")
             own = train[torch.tensor(share.of(len(train)))].to(device)
-            self._reference[name] = _gather(extract(features, own))
+            self._reference[name] = Reference(own, extractor(name, str(device)))
         return self._reference[name]
-
-
-def _gather(features: Tensor) -> tuple[Gaussian, Tensor]:
-    """The moments and the features of all processes together; collective."""
-    rows = Features().to(features.device)
-    rows.update(features)
-    return gather(features), rows.compute()
-
-
-def _as_seen(images: Tensor) -> Tensor:
-    """Round to the bytes that an image file holds, as the training images were."""
-    return to_bytes(images).to(images) / 127.5 - 1

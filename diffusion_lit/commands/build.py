@@ -9,15 +9,16 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lit.configuration import plain
 from diffusion_lit.data import Manifest, ShardsDataModule, pack
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.errors import UserError
 from diffusion_lit.modules import DiffusionModule
+from diffusion_lit.tracking.record import RunRecord
 
-__all__ = ["build", "build_all", "build_data", "build_module", "build_trainer", "quiet"]
+__all__ = ["build", "build_all", "build_data", "build_data_of", "build_module", "build_trainer", "quiet"]
 
 
 def build(config: Any, **arguments: Any) -> Any:
@@ -48,6 +49,11 @@ def build_data(config: DictConfig) -> ShardsDataModule | ToyDataModule:
         if told != here:
             raise UserError(f"data.{name}: {told} in the configuration, {here} in {root}; set data.{name}={here}")
     return build(config.data.datamodule)
+
+
+def build_data_of(run: Path) -> ShardsDataModule | ToyDataModule:
+    """The DataModule that a run was trained on, as its config.yaml says."""
+    return build_data(OmegaConf.create(RunRecord(run).config))
 
 
 def build_module(config: DictConfig) -> DiffusionModule:

@@ -37,6 +37,9 @@ class MLPBlock(nn.Module):
 class MLP(nn.Module):
     """Map a noisy vector and its noise level to a vector of the same size; zero at initialisation.
 
+    Far from the data the output grows linearly with x, as eps and v do: the blocks normalise what they read, nothing
+    normalises what the head reads. With a norm there the output saturates, and a sample that strays never comes back.
+
     Args:
         features: Size d of the vectors.
         width: Features of the hidden layers.
@@ -65,7 +68,6 @@ class MLP(nn.Module):
         self.embedding = ConditionEmbedding(width, classes)
         self.stem = nn.Linear(features * (1 + 2 * len(frequencies)), width)
         self.blocks = nn.ModuleList(MLPBlock(width, width, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs or features)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -88,4 +90,4 @@ class MLP(nn.Module):
         hidden = self.stem(torch.cat([x, phase.cos(), phase.sin()], dim=1))
         for block in self.blocks:
             hidden = block(hidden, embedding)
-        return self.head(silu(self.norm(hidden)))
+        return self.head(silu(hidden))

@@ -24,7 +24,7 @@ def test_it_learns_the_denoiser_of_two_points():
     torch.manual_seed(0)
     network = MLP(1, width=32, depth=2)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for _ in range(400):
+    for _ in range(600):
         data, sigma = torch.randint(0, 2, (256, 1)) * 2.0 - 1, torch.rand(256, 1) * 0.7 + 0.3
         loss = (network(data + sigma * torch.randn_like(data), sigma.log().squeeze(1) / 4) - data).square().mean()
         optimizer.zero_grad()
@@ -46,3 +46,13 @@ def test_fourier_features_are_unit_vectors_that_tell_levels_apart():
 
 def test_more_outputs_than_inputs():
     assert MLP(3, width=16, depth=1, outputs=6)(torch.zeros(2, 3), torch.zeros(2)).shape == (2, 6)
+
+
+def test_far_away_the_output_grows_linearly():
+    # eps does so far from the data; an output that saturates would never pull a stray sample back
+    torch.manual_seed(0)
+    network = MLP(2, width=32)
+    torch.nn.init.normal_(network.head.weight)
+    x, level = torch.randn(8, 2), torch.zeros(8)
+    far, further = network(1e4 * x, level), network(2e4 * x, level)
+    torch.testing.assert_close(further / far, torch.full_like(far, 2.0), rtol=1e-2, atol=0)
