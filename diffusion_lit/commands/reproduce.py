@@ -13,13 +13,18 @@ Run what is missing of experiments/NAME, write its tables and check its claims.
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusion_lit.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusion_lit.reproduction import Entry
 
 __all__ = ["run"]
 
@@ -58,9 +63,10 @@ def run(words: list[str]) -> int:
     results = collect()
     wanted = entries if index is None else [entries[index]]
     todo = [] if "--check" in flags else [entry for entry in wanted if entry.identity not in results.fresh]
+    script = experiment.script("measure")
     for number, entry in enumerate(todo, 1):
         # elements of a job array write files of their own
-        _measure(experiment, entry, scratch, measured if index is None else scratch / f"results-{index}.jsonl")
+        _measure(script.measure, entry, scratch, measured if index is None else scratch / f"results-{index}.jsonl")
         print(f"{number}/{len(todo)}  {entry}", flush=True)
     if index is not None:
         return 0
@@ -88,14 +94,14 @@ def run(words: list[str]) -> int:
         write_text(out / "table.html", page(experiment, found))
         config = hashlib.sha256(json.dumps([entry.identity for entry in entries]).encode()).hexdigest()[:10]
         write_ledger(out / "ledger.json", rows, f"diffusion-lit reproduce {name}", config)
-        figure = getattr(experiment.script("measure"), "figure", None)
+        figure = getattr(script, "figure", None)
         if figure is not None and not results.missing:
             figure(results, out / "figure.png")
     failed = [row for row in rows if row["holds"] is False and not row["reason"]]
     return int(bool(results.missing or results.stale or ("--tiny" not in flags and failed)))
 
 
-def _measure(experiment, entry, scratch: Path, path: Path) -> None:
+def _measure(measure: Callable[..., dict[str, float]], entry: "Entry", scratch: Path, path: Path) -> None:
     """Train, if the entry trains, measure, and add a line to `path`."""
     from diffusion_lit.commands.train import fit
     from diffusion_lit.configuration import run_config
@@ -112,7 +118,7 @@ def _measure(experiment, entry, scratch: Path, path: Path) -> None:
         if status:
             raise UserError(f"{entry}: {said.getvalue().strip()}")
         arguments["run"] = folder
-    metrics = experiment.script("measure").measure(entry.seed, **arguments)
+    metrics = measure(entry.seed, **arguments)
     result = Result(
         labels=entry.labels,
         seed=entry.seed,

@@ -2,7 +2,7 @@
 
     title: what the tables show
     source: the paper and its table
-    train: [overrides of `diffusion-lit train`]        left out if nothing is trained
+    train: [overrides of `diffusion-lit train`]        where neither this nor a label gives any, nothing is trained
     measure: {settings of `measure` in measure.py}
     axes: {axis: {label: [train overrides] | {settings of measure} | {train: [...], measure: {...}}}}
     seeds: [0, 1, 2]
@@ -90,7 +90,7 @@ class Experiment:
     axes: dict[str, dict[str, Any]]
     seeds: list[int]
     tables: list[dict[str, Any]]
-    train: list[str] | None = None
+    train: list[str] = field(default_factory=list)
     measure: dict[str, Any] = field(default_factory=dict)
     tiny: dict[str, Any] = field(default_factory=dict)
     overriding: dict[str, Any] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Experiment:
         ]
 
     def _entry(self, labels: dict[str, str], seed: int) -> Entry:
-        train, measure = list(self.train or []), dict(self.measure)
+        train, measure = list(self.train), dict(self.measure)
         for axis, label in labels.items():
             value = self.axes[axis][label] or {}
             if isinstance(value, list):
@@ -156,9 +156,11 @@ class Experiment:
                 value = {"measure": value}
             train += value.get("train", [])
             measure |= value.get("measure", {})
-        train += self.overriding.get("train", [])
         measure |= self.overriding.get("measure", {})
-        return Entry(labels, seed, None if self.train is None else (f"task_name={self.folder.name}", *train), measure)
+        if not train:
+            return Entry(labels, seed, None, measure)
+        train += self.overriding.get("train", [])
+        return Entry(labels, seed, (f"task_name={self.folder.name}", *train), measure)
 
     def script(self, name: str) -> ModuleType:
         """Import measure.py or claims.py of the folder; raises UserError if it is not there."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,10 @@ class Results:
         found = list(found)
         by_identity = {result.identity: result for result in found}
         by_place = {_place(result): result for result in found}
-        self.fresh = {e.identity: by_identity[e.identity] for e in entries if e.identity in by_identity}
+        # the entry's labels: an axis may have been named or added since
+        self.fresh = {
+            e.identity: replace(by_identity[e.identity], labels=e.labels) for e in entries if e.identity in by_identity
+        }
         left = [entry for entry in entries if entry.identity not in self.fresh]
         self.stale = {entry.identity: by_place[_place(entry)] for entry in left if _place(entry) in by_place}
         self.missing = [entry for entry in left if entry.identity not in self.stale]

@@ -7,6 +7,7 @@ import pytest
 
 from diffusion_lit.commands.reproduce import run
 from diffusion_lit.errors import UserError
+from diffusion_lit.reproduction import Experiment
 
 DECLARED = """
 title: Sums
@@ -195,3 +196,25 @@ def test_entries_of_one_training_share_its_run(folder):
     results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert len(results) == 4
     assert all(r["command"].startswith("diffusion-lit train task_name=sums experiment=toy") for r in results)
+
+
+def test_only_entries_whose_labels_train_are_trained(folder):
+    (folder / "experiment.yaml").write_text(
+        DECLARED.replace("two: {x: 2}", "two: {train: [experiment=toy], measure: {x: 2}}").replace(
+            "tiny:", "tiny:\n  train: [max_images=1024]"
+        )
+    )
+    experiment = Experiment.read(folder)
+    trains = {entry.labels["left"]: entry.train for entry in experiment.entries()}
+    assert trains == {"one": None, "two": ("task_name=sums", "experiment=toy")}
+    assert experiment.twin().entries()[0].train == ("task_name=sums", "experiment=toy", "max_images=1024")
+
+
+def test_an_axis_added_later_keeps_the_numbers_and_names_their_place(folder):
+    assert run(["sums"]) == 1  # one of the claims is false
+    (folder / "experiment.yaml").write_text(DECLARED.replace("axes:", "axes:\n  only: {this: {}}", 1))
+    before = len(calls())
+    assert run(["sums"]) == 1
+    assert len(calls()) == before
+    results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert {result["labels"]["only"] for result in results} == {"this"}
