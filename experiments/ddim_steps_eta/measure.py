@@ -20,7 +20,7 @@ def reference(run: Path) -> Reference:
 def measure(seed: int, *, run: Path, steps: int, eta: float | None, n: int) -> dict[str, float]:
     """`fd`: Frechet distance of n samples; eta None is sigma-hat, the noise of DDPM's beta.
 
-    `inversion`, where eta is 0: mean squared error per pixel in [0, 1] of at most n held-out images, inverted and decoded.
+    `inversion`, where eta is 0: mean squared error per pixel in [0, 1] of held-out images, inverted and decoded.
     """
     denoiser = diffusion_lit.load(run)
     grid = Strided(1000)
