@@ -1,12 +1,13 @@
-"""Samples of one scheme against exact ones."""
+"""Samples of one scheme against exact ones (sliced W2), or against the training images (Frechet distance)."""
 
+from functools import cache
 from pathlib import Path
 
 import diffusion_lit
-from diffusion_lit.data.toy import ToyDataModule
-from diffusion_lit.denoise import Denoiser
+from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.metrics.features import extractor
+from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.metrics.sliced import sliced_wasserstein
-from diffusion_lit.noise import VE
 from diffusion_lit.samplers import (
     DDPM,
     AnnealedLangevin,
@@ -16,10 +17,14 @@ from diffusion_lit.samplers import (
     ReverseDiffusion,
     Sampler,
 )
-from diffusion_lit.toys import ring
 
-#: the paper's r for VP and VE is .16 in images; in two dimensions a move of r sigma_t with this r mixes as well
-R = 0.16
+R = 0.16  # the paper's signal-to-noise ratio of a corrector's move
+data_of = cache(build_data_of)
+
+
+@cache
+def reference(run: Path) -> Reference:
+    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def scheme(predictor: str, steps: int, moves: int, alone: bool) -> Sampler:
@@ -34,11 +39,19 @@ def scheme(predictor: str, steps: int, moves: int, alone: bool) -> Sampler:
     return PredictorCorrector(step, Langevin(Relative(R), moves)) if moves else step
 
 
-def measure(seed: int, *, run: Path, predictor: str, steps: int, moves: int, alone: bool, n: int) -> dict[str, float]:
-    """`w2/SDE`: sliced W2 between n samples and n exact points; `floor`: between n exact points and n others."""
-    denoiser: Denoiser = diffusion_lit.load(run)
-    data = ToyDataModule(ring(), batch_size=1)
-    x, others = (data.held_out(split, n)["image"] for split in ("test", "validation"))
-    samples = scheme(predictor, steps, moves, alone)(denoiser, (n, 2), seed=seed)
-    sde = "VE" if isinstance(denoiser.schedule, VE) else "VP"
-    return {f"w2/{sde}": sliced_wasserstein(samples, x), "floor": sliced_wasserstein(others, x)}
+def measure(
+    seed: int, *, run: Path, data: str, sde: str, predictor: str, steps: int, moves: int, alone: bool, n: int
+) -> dict[str, float]:
+    """`ring/SDE`: 1,000 x the sliced W2 between n samples and n exact points, `floor` that of n others.
+
+    `digits/SDE`: the Frechet distance of n samples to the training images.
+    """
+    shape = data_of(run).shape
+    samples = scheme(predictor, steps, moves, alone)(diffusion_lit.load(run), (n, *shape), seed=seed)
+    if data == "digits":
+        return {f"digits/{sde}": reference(run).frechet(samples)}
+    exact, others = (data_of(run).held_out(split, n)["image"] for split in ("test", "validation"))
+    return {
+        f"ring/{sde}": 1e3 * sliced_wasserstein(samples, exact),
+        "floor": 1e3 * sliced_wasserstein(others, exact),
+    }
