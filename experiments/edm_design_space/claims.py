@@ -7,7 +7,8 @@ from diffusion_lit.reproduction import Claim, Results
 
 def claims(results: Results) -> Iterator[Claim]:
     def w2(name: str, solver: str, grid: str, nfe: int) -> float:
-        return results.mean(f"{name}/{nfe}", solver=solver, grid=grid, nfe=str(nfe))
+        data = "digits" if name == "digits" else "gaussian"
+        return results.mean(f"{name}/{nfe}", data=data, solver=solver, grid=grid, nfe=str(nfe))
 
     yield Claim(
         "VP: the best second-order solver at 16 calls",
@@ -25,9 +26,34 @@ def claims(results: Results) -> Iterator[Claim]:
         yield Claim(
             f"EDM, Karras' grid: {solver}'s error at 64 calls over that at 128, 2^order but for 15 %",
             "definition of the order; the step to the data counts too",
-            lambda solver=solver: (
-                results.mean("edm/64", solver=solver, grid="karras", nfe="64")
-                / results.mean("edm/128", solver=solver, grid="karras", nfe="128")
-            ),
+            lambda solver=solver: w2("edm", solver, "karras", 64) / w2("edm", solver, "karras", 128),
             at_least=0.85 * 2**order,
         )
+    figure = "Karras et al. 2022, figure 2"
+    yield Claim(
+        "digits, Karras' grid, 32 calls: Heun's distance over Euler's",
+        figure,
+        lambda: w2("digits", "Heun", "karras", 32) / w2("digits", "Euler", "karras", 32),
+        at_most=1,
+    )
+    yield Claim(
+        "digits, 16 calls: the best multistep solver over the best of Euler and Heun",
+        "Lu et al. 2022 (DPM-Solver++), section 4",
+        lambda: (
+            min(w2("digits", s, g, 16) for s in ("DPM++(2M)", "EAB2") for g in results.axes["grid"])
+            / min(w2("digits", s, g, 16) for s in ("Euler", "Heun") for g in results.axes["grid"])
+        ),
+        at_most=1,
+    )
+    yield Claim(
+        "digits, Heun, 32 calls: Karras' grid over the uniform one",
+        figure,
+        lambda: w2("digits", "Heun", "karras", 32) / w2("digits", "Heun", "uniform", 32),
+        at_most=1.1,
+    )
+    yield Claim(
+        "digits, Karras' grid, 128 calls: churn makes up for what is left of the error",
+        "Karras et al. 2022, figure 4",
+        lambda: w2("digits", "Heun, churn", "karras", 128) / w2("digits", "Heun", "karras", 128),
+        at_most=1,
+    )

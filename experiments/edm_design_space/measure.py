@@ -1,57 +1,96 @@
-"""The error of a deterministic sampler on N(0, diag(2, 1, .5, .1)), without Monte Carlo.
+"""The error of a sampler: on N(0, diag(2, 1, .5, .1)) without Monte Carlo, on digits by a Frechet distance.
 
-On Gaussian data every such sampler is linear, x_0 = G x_1, so the law of its samples is known: in the data's own axes,
-with each axis whitened, W2^2 = sum_i (g_i s_1 / s_i - 1)^2, x_1 being drawn with its exact deviation s_1.
+On Gaussian data every deterministic sampler is linear, x_0 = G x_1, so the law of its samples is known: in the data's
+own axes, each whitened, W2^2 = sum_i (g_i s_1 / s_i - 1)^2, x_1 being drawn with its exact deviation s_1.
 """
 
+from functools import cache
 from pathlib import Path
 
 import torch
 
+import diffusion_lit
 from diffusion_lit.analytic import GaussianDenoiser
+from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.metrics.features import extractor
+from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.noise import EDM, VP, Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.reproduction import Results
-from diffusion_lit.samplers import DPMSolverPP, Euler, ExponentialAB, Heun, Karras, LogSNR, Quadratic, Uniform
+from diffusion_lit.samplers import (
+    DPMSolverPP,
+    Euler,
+    ExponentialAB,
+    Heun,
+    Karras,
+    LogSNR,
+    Quadratic,
+    Sampler,
+    Uniform,
+)
 
 VARIANCES = torch.tensor([2.0, 1.0, 0.5, 0.1], dtype=torch.float64)
 SOLVERS = {solver.__name__: solver for solver in (Euler, Heun, DPMSolverPP, ExponentialAB)}
 GRIDS = {grid.__name__: grid for grid in (Uniform, Quadratic, Karras, LogSNR)}
+data_of = cache(build_data_of)
 
 
-def error(schedule: Schedule, solver: str, grid: str, nfe: int) -> float:
-    """The whitened W2 of a solver that calls the denoiser at most `nfe` times."""
-    steps = (nfe + 1) // 2 if solver == "Heun" else nfe
+@cache
+def reference(run: Path) -> Reference:
+    return Reference(data_of(run).images("train"), extractor("alex"))
+
+
+def error(sampler: Sampler, schedule: Schedule) -> float:
+    """The whitened W2 of a deterministic sampler on the Gaussian."""
     denoiser = GaussianDenoiser(torch.zeros(4, dtype=torch.float64), VARIANCES.diag(), schedule)
-    times = GRIDS[grid]()(schedule, steps)
+    times = sampler.grid(schedule, sampler.steps)
     alpha, sigma = schedule(times[0])
     start = (alpha**2 * VARIANCES + sigma**2).sqrt()
-    end = SOLVERS[solver](steps).integrate(denoiser, start[None], times, Randomness(0, torch.zeros(1).long()))[0]
+    end = sampler.integrate(denoiser, start[None], times, Randomness(0, torch.zeros(1).long()))[0]
     return (end / VARIANCES.sqrt() - 1).norm().item()
 
 
-def measure(seed: int, *, solver: str, grid: str, nfe: int) -> dict[str, float]:
-    """`SCHEDULE/NFE`: the whitened W2 on VP and EDM noise; nothing is random."""
-    return {
-        f"{name}/{nfe}": error(schedule, solver, grid, nfe) for name, schedule in {"vp": VP(), "edm": EDM()}.items()
-    }
+def measure(
+    seed: int, *, data: str, solver: str, grid: str, nfe: int, churn: float, n: int, run: Path | None = None
+) -> dict[str, float]:
+    """The numbers of a solver that calls the denoiser at most `nfe` times.
+
+    `vp/NFE`, `edm/NFE`: the whitened W2 on the Gaussian, where nothing is random, so only without churn; `digits/NFE`:
+    the Frechet distance of n samples to the training images.
+    """
+    steps = (nfe + 1) // 2 if solver == "Heun" else nfe
+    sampler = SOLVERS[solver](steps, grid=GRIDS[grid]())
+    if churn:
+        sampler = Heun(steps, churn=churn, grid=GRIDS[grid]())
+    if run is not None:
+        samples = sampler(diffusion_lit.load(run), (n, *data_of(run).shape), seed=seed)
+        return {f"{data}/{nfe}": reference(run).frechet(samples)}
+    if churn:
+        return {}
+    return {f"{name}/{nfe}": error(sampler, schedule) for name, schedule in {"vp": VP(), "edm": EDM()}.items()}
 
 
 def figure(results: Results, path: Path) -> None:
-    """Draw the error against the cost: the slope is the order."""
+    """Draw the error against the cost: on the Gaussian, the slope is the order."""
     import matplotlib.pyplot as plt
 
-    picture, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+    picture, panels = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     nfe = sorted({int(entry.labels["nfe"]) for entry in results.entries})
-    for panel, (name, grid) in zip(panels, {"vp": "quadratic", "edm": "karras"}.items()):
-        for solver in results.axes["solver"]:
-            errors = [results.mean(f"{name}/{n}", solver=solver, grid=grid, nfe=str(n)) for n in nfe]
-            panel.loglog(nfe, errors, "o-", label=solver)
-        for order in (1, 2):
-            panel.loglog(nfe, [0.3 * (nfe[0] / n) ** order for n in nfe], ":", color="0.6")
+    for panel, (name, grid) in zip(panels, {"vp": "quadratic", "edm": "karras", "digits": "karras"}.items()):
+        data = "digits" if name == "digits" else "gaussian"
+        for number, solver in enumerate(results.axes["solver"]):
+            if data == "digits" or "churn" not in solver:
+                cells = [{"data": data, "solver": solver, "grid": grid, "nfe": str(n)} for n in nfe]
+                errors = [results.mean(f"{name}/{n}", **cell) for n, cell in zip(nfe, cells)]
+                panel.loglog(nfe, errors, "o-", color=f"C{number}", label=solver)
+        if data == "gaussian":
+            for order in (1, 2):
+                panel.loglog(nfe, [0.3 * (nfe[0] / n) ** order for n in nfe], ":", color="0.6")
         panel.minorticks_off()
-        panel.set(xlabel="calls of the denoiser", title=f"{name.upper()}, {grid} grid", xticks=nfe, xticklabels=nfe)
+        title = f"{'digits, EDM' if data == 'digits' else f'Gaussian, {name.upper()}'}, {grid} grid"
+        panel.set(xlabel="calls of the denoiser", title=title, xticks=nfe, xticklabels=nfe)
     panels[0].set(ylabel="whitened W2")
-    panels[0].legend()
+    panels[2].set(ylabel="Frechet distance")
+    panels[2].legend()
     picture.savefig(path, bbox_inches="tight")
     plt.close(picture)
