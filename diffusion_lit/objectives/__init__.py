@@ -2,6 +2,7 @@
 
 from diffusion_lit.objectives.base import Objective
 from diffusion_lit.objectives.denoising import DenoisingScoreMatching
+from diffusion_lit.objectives.dropout import ConditionDropout
 from diffusion_lit.objectives.implicit import ImplicitScoreMatching, SlicedScoreMatching
 from diffusion_lit.objectives.second_moment import LossSecondMoment
 from diffusion_lit.objectives.times import DiscreteTime, FixedTime, Ladder, LogNormal, LogSNRUniform, UniformTime
@@ -24,6 +25,7 @@ from diffusion_lit.objectives.weightings import (
 )
 
 __all__ = [
+    "ConditionDropout",
     "Continuous",
     "DenoisingScoreMatching",
     "DiscreteTime",

@@ -9,6 +9,7 @@ from diffusion_lit.denoise import Denoiser, NetworkDenoiser, Posterior
 from diffusion_lit.divergence import Exact, Hutchinson
 from diffusion_lit.errors import UserError
 from diffusion_lit.likelihood import HEUN, RK4, DormandPrince, FixedSteps, GaussianPrior, ProbabilityFlowNLL, Solver
+from diffusion_lit.networks import haar
 from diffusion_lit.networks.mlp import MLP
 from diffusion_lit.noise import EDM, VE, VP, Cosine, Rectified, Schedule, SubVP
 
@@ -131,3 +132,17 @@ def test_bad_input_is_told():
         ProbabilityFlowNLL(scale=0.0)
     with pytest.raises(UserError, match="steps: 0"):
         FixedSteps(0)
+
+
+def test_an_orthonormal_folding_keeps_the_likelihood():
+    """Noise stays white under the Haar transform, so its flow is the flow of the images, folded."""
+    means = torch.randn(3, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mixture = GaussianMixtureDenoiser(torch.ones(3), means, torch.full((3,), 0.3), VP())
+
+    class Folded(Denoiser):
+        def forward(self, x_t, t, **condition):
+            return Posterior(haar.fold(mixture(haar.unfold(x_t), t).mean))
+
+    x = mixture.sample(6, seed=1)
+    nll = ProbabilityFlowNLL(Exact(), FixedSteps(20))
+    torch.testing.assert_close(nll(Folded(VP()), haar.fold(x)), nll(mixture, x), rtol=1e-6, atol=1e-6)
