@@ -86,17 +86,24 @@ class Denoiser(nn.Module):
 Coefficient = Callable[[Tensor, Tensor], Tensor]
 
 
+def _log_ratio(alpha: Tensor, sigma: Tensor) -> Tensor:
+    return (sigma / alpha).log() / 4  # Karras et al. 2022, table 1
+
+
 @dataclass(frozen=True)
 class Preconditioning:
     """D = c_skip x_t + c_out F(c_in x_t, c_noise), each a function of (alpha_t, sigma_t) (Karras et al. 2022, eq. 7).
 
     What the network F predicts -- noise, data, velocity, score or EDM's mixture -- is one of five instances. Since the
     relation is affine, it converts any prediction to any other: `to.output(of.mean(F, x_t, ...), x_t, ...)`.
+
+    c_noise, how the noise level is shown to the network, is log(sigma_t / alpha_t) / 4 unless told.
     """
 
     c_skip: Coefficient
     c_out: Coefficient
     c_in: Coefficient
+    c_noise: Coefficient = _log_ratio
 
     @staticmethod
     def named(name: str) -> "Preconditioning":
@@ -107,11 +114,6 @@ class Preconditioning:
                 f"preconditioning: {name!r} is none of {', '.join(instances)}, nor is it Preconditioning.edm"
             )
         return instances[name]
-
-    @staticmethod
-    def c_noise(alpha: Tensor, sigma: Tensor) -> Tensor:
-        """log(sigma_t / alpha_t) / 4 (Karras et al. 2022, table 1)."""
-        return (sigma / alpha).log() / 4
 
     def mean(self, output: Batch, x_t: Batch, alpha: Tensor, sigma: Tensor) -> Batch:
         """E[x_0 | x_t] from the network's output; alpha, sigma () or (B,)."""
@@ -150,9 +152,11 @@ V = Preconditioning(
 #: F = grad log p_t (Song & Ermon 2019): x_0 = (x_t + sigma^2 F) / alpha.
 SCORE = Preconditioning(lambda alpha, sigma: 1 / alpha, lambda alpha, sigma: sigma**2 / alpha, _unit)
 
-#: F = eps of an input that is not scaled: of a network that does not see the noise level, s(x, sigma) = -F(x) / sigma
-#: (NCSNv2's technique 3, Song & Ermon 2020, section 3.3).
-NCSN = Preconditioning(EPS.c_skip, EPS.c_out, lambda alpha, sigma: torch.ones_like(alpha))
+#: F = eps of an input that is not scaled, and of no noise level: s(x, sigma) = -F(x) / sigma (Song & Ermon 2020,
+#: NCSNv2, section 3.3, technique 3).
+NCSN = Preconditioning(
+    EPS.c_skip, EPS.c_out, lambda alpha, sigma: torch.ones_like(alpha), lambda alpha, sigma: torch.zeros_like(alpha)
+)
 
 
 class NetworkDenoiser(Denoiser):

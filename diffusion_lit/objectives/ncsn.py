@@ -1,6 +1,6 @@
 """How to choose the noise levels and the step size of NCSN from the data (Song & Ermon 2020, NCSNv2, sections 3 and 4).
 
-Technique 3 is `networks.ignore_noise_level` with the preconditioning `NCSN`, technique 5 the averaging of weights.
+Technique 3 is the preconditioning `NCSN`, technique 5 the averaging of weights.
 """
 
 import math

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lit.denoise import EPS, NCSN, NetworkDenoiser
-from diffusion_lit.networks.ignore_noise_level import IgnoreNoiseLevel
 from diffusion_lit.networks.mlp import MLP
 from diffusion_lit.noise import VE
 from diffusion_lit.objectives.ncsn import largest_distance, level_count, level_ratio, step_size
@@ -66,10 +65,10 @@ def test_a_network_without_noise_levels_has_the_score_of_technique_three():
         nn.init.normal_(parameter, std=0.3)
     schedule, x = VE(0.01, 10.0), torch.randn(4, 3)
     t = torch.tensor([0.1, 0.4, 0.8, 1.0])
-    denoiser = NetworkDenoiser(IgnoreNoiseLevel(network), schedule, NCSN)
+    denoiser = NetworkDenoiser(network, schedule, NCSN)
     _, sigma = schedule(t)
     expected: Tensor = -network(x, torch.zeros(4)) / sigma[:, None]
     assert not torch.allclose(network(x, torch.ones(4)), network(x, torch.zeros(4)), rtol=0.1)
     torch.testing.assert_close(denoiser.score(x, t), expected, rtol=1e-3, atol=1e-3)
-    scaled = NetworkDenoiser(IgnoreNoiseLevel(network), schedule, EPS)
+    scaled = NetworkDenoiser(network, schedule, EPS)
     assert not torch.allclose(scaled.score(x, t), expected, rtol=0.1)
