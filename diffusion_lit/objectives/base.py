@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.objectives.times import TimeSampler
+from diffusion_lit.randomness import weyl
 
 __all__ = ["Objective"]
 
@@ -23,7 +24,18 @@ class Objective(Protocol):
 
     def __call__(
         self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
-    ) -> Float[Tensor, " batch"]: ...
+    ) -> Float[Tensor, " batch"]:
+        """Return the loss of each sample (B,).
+
+        Args:
+            denoiser: what is trained.
+            x_0: (B, *) data.
+            seed: with a position it names the time and the noise that an image gets.
+            positions: (B,) places in the training stream.
+            condition: passed on to the denoiser.
+        """
+        t = self.times(weyl(seed, positions), denoiser.schedule)
+        return self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
 
     def loss_at(
         self,

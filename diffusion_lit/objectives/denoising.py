@@ -5,14 +5,15 @@ from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser, expand
 from diffusion_lit.noise import Schedule
+from diffusion_lit.objectives.base import Objective
 from diffusion_lit.objectives.times import LogNormal, TimeSampler
 from diffusion_lit.objectives.weightings import EDMWeighting, Weighting
-from diffusion_lit.randomness import Randomness, weyl
+from diffusion_lit.randomness import Randomness
 
 __all__ = ["DenoisingScoreMatching", "diffuse"]
 
 
-class DenoisingScoreMatching:
+class DenoisingScoreMatching(Objective):
     """E_t w(t) |D(alpha_t x_0 + sigma_t eps, t) - x_0|^2 / d: three small objects, of which two are chosen here.
 
     Args:
@@ -24,21 +25,6 @@ class DenoisingScoreMatching:
         self.weighting = weighting or EDMWeighting()
         self.times = times or LogNormal()
 
-    def __call__(
-        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
-    ) -> Float[Tensor, " batch"]:
-        """Return the weighted squared error of each sample, averaged over its dimensions.
-
-        Args:
-            denoiser: what is trained.
-            x_0: (B, *) data.
-            seed: with a position it names the time and the noise that an image gets.
-            positions: (B,) places in the training stream.
-            condition: passed on to the denoiser.
-        """
-        t = self.times(weyl(seed, positions), denoiser.schedule)
-        return self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
-
     def loss_at(
         self,
         denoiser: Denoiser,
@@ -49,7 +35,7 @@ class DenoisingScoreMatching:
         positions: Int64[Tensor, " batch"],
         **condition,
     ) -> Float[Tensor, " batch"]:
-        """The same at given times t (B,)."""
+        """The weighted squared error of each sample (B,), averaged over its dimensions, at times t (B,)."""
         x_t = diffuse(denoiser.schedule, x_0, t, Randomness(seed, positions))
         error = (denoiser(x_t, t, **condition).mean - x_0).square().flatten(1).mean(1)
         return self.weighting(denoiser.schedule, t).to(error) * error

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser, cloned
 from diffusion_lit.divergence import Divergence, Exact, Hutchinson
+from diffusion_lit.objectives.base import Objective
 from diffusion_lit.objectives.denoising import diffuse
 from diffusion_lit.objectives.times import TimeSampler, UniformTime
 from diffusion_lit.objectives.weightings import EpsWeighting, Weighting
-from diffusion_lit.randomness import Randomness, weyl
+from diffusion_lit.randomness import Randomness
 
 __all__ = ["ImplicitScoreMatching", "SlicedScoreMatching", "hyvarinen", "sliced"]
 
@@ -45,7 +46,7 @@ def sliced(score: Score, x: Batch, projections: Hutchinson, noise: Randomness) -
     return (forms + along.square() / 2).mean(1)
 
 
-class ImplicitScoreMatching:
+class ImplicitScoreMatching(Objective):
     """E_t w(t) (2 sigma^4 / alpha^2) [ tr ds/dx_t + |s|^2 / 2 ] / d with s the denoiser's score at x_t.
 
     The factor makes it `DenoisingScoreMatching` of the same weighting and times, less w sigma^2 / alpha^2, in
@@ -66,17 +67,10 @@ class ImplicitScoreMatching:
         self.divergence = divergence or Exact()
         self.times, self.weighting = times or UniformTime(), weighting or EpsWeighting()
 
-    def __call__(
-        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
-    ) -> Losses:
-        """Return the loss of each sample (B,); see `DenoisingScoreMatching` for the arguments."""
-        t = self.times(weyl(seed, positions), denoiser.schedule)
-        return self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
-
     def loss_at(
         self, denoiser: Denoiser, x_0: Batch, t: Losses, *, seed: int, positions: Int64[Tensor, " batch"], **condition
     ) -> Losses:
-        """The same at given times t (B,)."""
+        """The loss of each sample (B,) at times t (B,)."""
         noise = Randomness(seed, positions)
         x_t = diffuse(denoiser.schedule, x_0, t, noise)
         loss = self.fisher(lambda x: denoiser.score(x, t.clone(), **cloned(condition)), x_t, noise)

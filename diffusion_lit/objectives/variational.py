@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diffusion_lit.denoise import Batch, Denoiser, Interpolated, Posterior, bridge, expand, step_variance
 from diffusion_lit.noise import Schedule
+from diffusion_lit.objectives.base import Objective
 from diffusion_lit.objectives.denoising import diffuse
 from diffusion_lit.objectives.times import DiscreteTime
 from diffusion_lit.objectives.weightings import EpsWeighting
@@ -187,7 +188,7 @@ class Variational(nn.Module):
     def forward(
         self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
     ) -> Losses:
-        """Return the bound's estimate of each sample (B,); see `DenoisingScoreMatching` for the arguments."""
+        """Return the bound's estimate of each sample (B,); see `Objective` for the arguments."""
         t = self.times(weyl(seed, positions), denoiser.schedule)
         bound = self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
         if torch.is_grad_enabled():  # what is only evaluated must not change how training goes on
@@ -210,7 +211,7 @@ class Variational(nn.Module):
         return (prior_term(schedule, x_0) + self.steps * torch.where(s > 0, inner, last)) / x_0[0].numel()
 
 
-class Hybrid:
+class Hybrid(Objective):
     """L_simple + scale * L_vlb, where L_vlb teaches the variance only (Nichol & Dhariwal 2021, eq. 16).
 
     L_simple is the error of eps per dimension, L_vlb is in nats per dimension.
@@ -225,17 +226,10 @@ class Hybrid:
         self.variational = Variational(steps, LearnedVariance(), decoder)
         self.times, self.scale = DiscreteTime(steps), scale
 
-    def __call__(
-        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
-    ) -> Losses:
-        """Return the loss of each sample (B,); see `DenoisingScoreMatching` for the arguments."""
-        t = self.times(weyl(seed, positions), denoiser.schedule)
-        return self.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)
-
     def loss_at(
         self, denoiser: Denoiser, x_0: Batch, t: Losses, *, seed: int, positions: Int64[Tensor, " batch"], **condition
     ) -> Losses:
-        """The same at given times t (B,) of the chain."""
+        """The loss of each sample (B,) at times t (B,) of the chain."""
         schedule = denoiser.schedule
         posterior = denoiser(diffuse(schedule, x_0, t, Randomness(seed, positions)), t, **condition)
         error = (posterior.mean - x_0).square().flatten(1).mean(1)

@@ -46,4 +46,4 @@ def test_it_is_named_and_the_noise_is_that_of_the_objective(denoiser):
 
 def test_no_probability():
     with pytest.raises(UserError, match="probability: 2"):
-        ConditionDropout(DenoisingScoreMatching(), {"label": 10}, probability=2)
+        ConditionDropout(DenoisingScoreMatching(), {"label": 10}, probability=2.0)
