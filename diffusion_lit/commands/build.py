@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,21 @@ from diffusion_lit.configuration import plain
 from diffusion_lit.data import Manifest, ShardsDataModule, pack
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.errors import UserError
+from diffusion_lit.metrics.features import extractor
+from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.modules import DiffusionModule
 from diffusion_lit.tracking.record import RunRecord
 
-__all__ = ["build", "build_all", "build_data", "build_data_of", "build_module", "build_trainer", "quiet"]
+__all__ = [
+    "build",
+    "build_all",
+    "build_data",
+    "build_data_of",
+    "build_module",
+    "build_reference",
+    "build_trainer",
+    "quiet",
+]
 
 
 def build(config: Any, **arguments: Any) -> Any:
@@ -51,9 +63,16 @@ def build_data(config: DictConfig) -> ShardsDataModule | ToyDataModule:
     return build(config.data.datamodule)
 
 
+@cache
 def build_data_of(run: Path) -> ShardsDataModule | ToyDataModule:
-    """The DataModule that a run was trained on, as its config.yaml says."""
+    """The DataModule that a run was trained on, as its config.yaml says; made once."""
     return build_data(OmegaConf.create(RunRecord(run).config))
+
+
+@cache
+def build_reference(run: Path, extractor_name: str = "alex") -> Reference:
+    """The training images of a run as an extractor sees them, which its samples are compared with; made once."""
+    return Reference(build_data_of(run).images("train"), extractor(extractor_name))
 
 
 def build_module(config: DictConfig) -> DiffusionModule:

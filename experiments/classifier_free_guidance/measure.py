@@ -1,24 +1,14 @@
 """Samples of a class: whether they are of it, how far from the training images, and how varied."""
 
-from functools import cache
 from pathlib import Path
 
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 import diffusion_lit
-from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.conditional import ClassifierFree
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.samplers import Heun
-
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def measure(seed: int, *, run: Path, w: float, n: int) -> dict[str, float]:
@@ -27,15 +17,15 @@ def measure(seed: int, *, run: Path, w: float, n: int) -> dict[str, float]:
     `accuracy`: share that three nearest training images take for the class asked for (.98 for held-out images), also
     `real`; `fd`: Frechet distance to the training images; `spread`: variance within the classes over that of the data.
     """
-    train, test = (data_of(run).held_out(split) for split in ("train", "test"))
+    train, test = (build_data_of(run).held_out(split) for split in ("train", "test"))
     judge = KNeighborsClassifier(3).fit(train["image"].flatten(1), train["label"])
     label = torch.arange(n) % 10
     denoiser = ClassifierFree(diffusion_lit.load(run), w, {"label": 10})
-    samples = Heun(18)(denoiser, (n, *data_of(run).shape), seed=seed, label=label)
+    samples = Heun(18)(denoiser, (n, *build_data_of(run).shape), seed=seed, label=label)
     return {
         "accuracy": float(judge.score(samples.flatten(1), label)),
         "real": float(judge.score(test["image"].flatten(1), test["label"])),
-        "fd": reference(run).frechet(samples),
+        "fd": build_reference(run).frechet(samples),
         "spread": _within(samples, label) / _within(train["image"], train["label"]),
     }
 

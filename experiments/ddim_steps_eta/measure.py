@@ -1,20 +1,10 @@
 """Samples of S steps with noise eta against the training images; and how well DDIM's latents give images back."""
 
-from functools import cache
 from pathlib import Path
 
 import diffusion_lit
-from diffusion_lit.commands.build import build_data_of
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.samplers import DDIM, DDPM, Strided
-
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def measure(seed: int, *, run: Path, steps: int, eta: float | None, n: int) -> dict[str, float]:
@@ -25,9 +15,9 @@ def measure(seed: int, *, run: Path, steps: int, eta: float | None, n: int) -> d
     denoiser = diffusion_lit.load(run)
     grid = Strided(1000)
     sampler = DDPM(steps, v=1.0, grid=grid) if eta is None else DDIM(steps, eta, grid)
-    found = {"fd": reference(run).frechet(sampler(denoiser, (n, *data_of(run).shape), seed=seed))}
+    found = {"fd": build_reference(run).frechet(sampler(denoiser, (n, *build_data_of(run).shape), seed=seed))}
     if eta == 0:
-        x = data_of(run).images("test")[:n]
+        x = build_data_of(run).images("test")[:n]
         back = DDIM(steps, 0.0, grid).decode(denoiser, DDIM(steps, 0.0, grid).invert(denoiser, x))
         found["inversion"] = ((back - x) / 2).square().mean().item()
     return found

@@ -4,16 +4,13 @@ On Gaussian data every deterministic sampler is linear, x_0 = G x_1, so the law 
 own axes, each whitened, W2^2 = sum_i (g_i s_1 / s_i - 1)^2, x_1 being drawn with its exact deviation s_1.
 """
 
-from functools import cache
 from pathlib import Path
 
 import torch
 
 import diffusion_lit
 from diffusion_lit.analytic import GaussianDenoiser
-from diffusion_lit.commands.build import build_data_of
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.noise import EDM, VP, Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.reproduction import Results
@@ -32,12 +29,6 @@ from diffusion_lit.samplers import (
 VARIANCES = torch.tensor([2.0, 1.0, 0.5, 0.1], dtype=torch.float64)
 SOLVERS = {solver.__name__: solver for solver in (Euler, Heun, DPMSolverPP, ExponentialAB)}
 GRIDS = {grid.__name__: grid for grid in (Uniform, Quadratic, Karras, LogSNR)}
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def error(sampler: Sampler, schedule: Schedule) -> float:
@@ -63,8 +54,8 @@ def measure(
     if churn:
         sampler = Heun(steps, churn=churn, grid=GRIDS[grid]())
     if run is not None:
-        samples = sampler(diffusion_lit.load(run), (n, *data_of(run).shape), seed=seed)
-        return {f"{data}/{nfe}": reference(run).frechet(samples)}
+        samples = sampler(diffusion_lit.load(run), (n, *build_data_of(run).shape), seed=seed)
+        return {f"{data}/{nfe}": build_reference(run).frechet(samples)}
     if churn:
         return {}
     return {f"{name}/{nfe}": error(sampler, schedule) for name, schedule in {"vp": VP(), "edm": EDM()}.items()}

@@ -1,12 +1,9 @@
 """Samples of one scheme against exact ones (sliced W2), or against the training images (Frechet distance)."""
 
-from functools import cache
 from pathlib import Path
 
 import diffusion_lit
-from diffusion_lit.commands.build import build_data_of
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.metrics.sliced import sliced_wasserstein
 from diffusion_lit.samplers import (
     DDPM,
@@ -19,12 +16,6 @@ from diffusion_lit.samplers import (
 )
 
 R = 0.16  # the paper's signal-to-noise ratio of a corrector's move
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def scheme(predictor: str, steps: int, moves: int, alone: bool) -> Sampler:
@@ -46,11 +37,11 @@ def measure(
 
     `digits/SDE`: the Frechet distance of n samples to the training images.
     """
-    shape = data_of(run).shape
+    shape = build_data_of(run).shape
     samples = scheme(predictor, steps, moves, alone)(diffusion_lit.load(run), (n, *shape), seed=seed)
     if data == "digits":
-        return {f"digits/{sde}": reference(run).frechet(samples)}
-    exact, others = (data_of(run).held_out(split, n)["image"] for split in ("test", "validation"))
+        return {f"digits/{sde}": build_reference(run).frechet(samples)}
+    exact, others = (build_data_of(run).held_out(split, n)["image"] for split in ("test", "validation"))
     return {
         f"ring/{sde}": 1e3 * sliced_wasserstein(samples, exact),
         "floor": 1e3 * sliced_wasserstein(others, exact),
