@@ -3,7 +3,7 @@
 In means, a score is worth sigma_t^2 / alpha_t: D_c = D + (sigma_t^2 / alpha_t) grad log p(c | x_t).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ class ClassifierFree(Denoiser):
             to all samples.
     """
 
-    def __init__(self, denoiser: Denoiser, w: float, blank: dict[str, Any]):
+    def __init__(self, denoiser: Denoiser, w: float, blank: Mapping[str, Any]):
         super().__init__(denoiser.schedule)
         self.denoiser, self.w, self.blank = denoiser, w, blank
 

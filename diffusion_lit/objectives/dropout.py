@@ -1,5 +1,6 @@
 """Training with the condition left out now and then, for classifier-free guidance."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class ConditionDropout:
         UserError: the probability is not one.
     """
 
-    def __init__(self, objective: Objective, blank: dict[str, Any], probability: float = 0.1):
+    def __init__(self, objective: Objective, blank: Mapping[str, Any], probability: float = 0.1):
         if not 0 <= probability <= 1:
             raise UserError(f"probability: {probability} is not in [0, 1]")
         self.objective, self.blank, self.probability, self.times = objective, blank, probability, objective.times
