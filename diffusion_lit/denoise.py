@@ -25,6 +25,7 @@ __all__ = [
     "X0",
     "Batch",
     "Bridge",
+    "Clipped",
     "Cost",
     "Denoiser",
     "Interpolated",
@@ -194,6 +195,30 @@ class NetworkDenoiser(Denoiser):
         output, fraction = output.chunk(2, dim=1)
         mean = form.mean(output, x_t, alpha, sigma)
         return Posterior(mean, self.variance((fraction + 1) / 2, self.schedule, t))
+
+
+class Clipped(Denoiser):
+    """D kept between the least and the greatest value of the data, as DDPM and iDDPM sample and bound.
+
+    Where alpha_t is near 0, D = (x_t - sigma_t eps) / alpha_t multiplies the smallest error of eps. Without clipping
+    the first steps of iDDPM's cosine chain, where sigma / alpha is 20,000, throw the samples about.
+
+    Args:
+        denoiser: D.
+        low, high: range of the data.
+    """
+
+    def __init__(self, denoiser: Denoiser, low: float = -1.0, high: float = 1.0):
+        super().__init__(denoiser.schedule)
+        self.denoiser, self.low, self.high = denoiser, low, high
+
+    def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
+        mean, variance = self.denoiser(x_t, t, **condition)
+        return Posterior(mean.clamp(self.low, self.high), variance)
+
+    @property
+    def reference(self) -> Tensor:
+        return self.denoiser.reference
 
 
 @dataclass

@@ -10,6 +10,7 @@ from diffusion_lit.denoise import (
     NCSN,
     SCORE,
     X0,
+    Clipped,
     Interpolated,
     NetworkDenoiser,
     Preconditioning,
@@ -188,3 +189,15 @@ def test_a_network_may_say_its_variance(event: tuple[int, ...]):
     torch.testing.assert_close(form.fraction(found.variance, VP(), t), torch.full_like(x_t, 0.75))
     small = NetworkDenoiser(Twice(0.5), VP(), EPS, form)(x_t.float(), t).variance
     torch.testing.assert_close(small, found.variance.float())
+
+
+def test_clipped_keeps_the_mean_in_range_and_the_rest_as_it_is():
+    inner = GaussianDenoiser(torch.zeros(3, dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64), VP())
+    clipped, x_t, t = Clipped(inner, -1.0, 0.5), 3 * draw(50, 3), f64(0.3)
+    mean, variance = inner(x_t, t)
+    assert mean.min() < -1
+    assert mean.max() > 0.5
+    assert torch.equal(clipped(x_t, t).mean, mean.clamp(-1.0, 0.5))
+    assert variance is not None
+    assert torch.equal(clipped(x_t, t).variance, variance)
+    assert clipped.reference is inner.reference

@@ -81,7 +81,7 @@ def test_toys_compose_build_and_fit_the_network(name, tmp_path):
 @pytest.mark.parametrize("part", ["schedule", "preconditioning", "objective"])
 def test_every_part_of_a_model_goes_with_the_others(part, tmp_path):
     for name in options(f"model/{part}"):
-        twice = ["+model.denoiser.network.outputs=4", *VARIANCE] if name == "hybrid" else []
+        twice = ["+model.denoiser.network.outputs=4", *VARIANCE] if name in ("hybrid", "vlb_learned") else []
         config = composed(tmp_path, "data=ring", "model=mlp", f"model/{part}={name}", *twice)
         module = build(config.model.module)
         positions = torch.arange(4)

@@ -1,0 +1,37 @@
+"""Samples of the chain against the training images, and its bound on the test images."""
+
+from functools import cache
+from pathlib import Path
+
+import diffusion_lit
+from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.denoise import Clipped
+from diffusion_lit.likelihood import VariationalBound
+from diffusion_lit.metrics.features import extractor
+from diffusion_lit.metrics.reference import Reference
+from diffusion_lit.objectives import Discretised, LearnedVariance
+from diffusion_lit.samplers import DDPM, Learned
+
+data_of = cache(build_data_of)
+
+
+@cache
+def reference(run: Path) -> Reference:
+    return Reference(data_of(run).images("train"), extractor("alex"))
+
+
+def measure(seed: int, *, run: Path, n: int, steps: int, draws: int) -> dict[str, float]:
+    """`fd`: Frechet distance of n samples, `steps` of the chain's 1,000 taken; `bits`: the whole chain's bound per
+    dimension, from `draws` of its 999 inner terms.
+
+    The variance of a step is the network's, or else beta. Both clip E[x_0 | x_t] to the data's range, as in the paper.
+    """
+    denoiser = diffusion_lit.load(run)
+    learned = getattr(denoiser, "variance", None) is not None
+    sampler = DDPM(steps, variance=Learned() if learned else None)
+    bound = VariationalBound(1000, draws, LearnedVariance() if learned else None, Discretised(17))
+    denoiser, x = Clipped(denoiser), data_of(run).images("test")
+    return {
+        "fd": reference(run).frechet(sampler(denoiser, (n, *data_of(run).shape), seed=seed)),
+        "bits": bound(denoiser, x, seed).bits_per_dim(x[0].numel()).mean().item(),
+    }
