@@ -1,5 +1,6 @@
 """Samples by annealed Langevin dynamics and by consistent annealed sampling, as many calls of the network for both."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,10 +11,11 @@ from torch import Tensor
 import diffusion_lit
 from diffusion_lit.commands.build import build_data_of
 from diffusion_lit.data.toy import ToyDataModule
-from diffusion_lit.denoise import Denoiser
+from diffusion_lit.denoise import NCSN, Denoiser, NetworkDenoiser, Posterior
 from diffusion_lit.metrics.features import extractor
 from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.metrics.sliced import sliced_wasserstein
+from diffusion_lit.noise import Schedule
 from diffusion_lit.objectives.ncsn import largest_distance, step_size
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.reproduction import Results
@@ -37,7 +39,7 @@ def measure(
     `ald`, `cas`: either sampler at the same calls and step share epsilon / sigma_min^2 (None: technique 4's);
     `one`: ALD, all chains started at one datum and the noise of sigma_max, the question of technique 1; `ald@S`,
     `cas@S`: at the shares of `sweep`; `floor`: of held-out data. On the ring `least_...` is the least share of a mode,
-    and `..._exact` has the exact score in place of the network. `reach`, `gamma`, `share`: of the ladder.
+    and `..._exact` has the best network there can be. `reach`, `gamma`, `share`: of the ladder; `left`: see `_left`.
     """
     data, denoiser = data_of(run), diffusion_lit.load(run, ema=ema)
     levels = int(RunRecord(run).config["model"]["objective"]["times"]["levels"])
@@ -63,14 +65,52 @@ def measure(
     found = {}
     if toy:
         found = {f"least_{name}": _least(x) for name, x in samples.items()}
-        exact = ring().exact(denoiser.schedule)
+        assert isinstance(denoiser, NetworkDenoiser)
+        schedule, blind = denoiser.schedule, denoiser.preconditioning is NCSN
+        exact = _Blind(schedule, levels) if blind else ring().exact(schedule)
         samples |= {"ald_exact": ald(exact, share), "cas_exact": cas(exact, share)}
     for at in sweep:
         samples |= {f"ald@{at:g}": ald(denoiser, at), f"cas@{at:g}": cas(denoiser, at)}
     found |= {name: distance(x) for name, x in samples.items()} | {"floor": floor}
     gamma = (high / low) ** (1 / (levels - 1))
     found |= {"reach": high / largest_distance(data.images("train")), "gamma": gamma, "share": share}
+    found |= {f"left_{name}": _left(gamma, levels, inner, share, name) for name in ("told", "blind")}
     return {f"{'ring' if toy else 'digits'}/{name}": value for name, value in found.items()}
+
+
+class _Blind(Denoiser):
+    """Of the ring, the best denoiser that is not told the noise level: E[eps | x], all levels being equally likely."""
+
+    def __init__(self, schedule: Schedule, levels: int):
+        super().__init__(schedule)
+        times = torch.linspace(0, 1, levels, dtype=torch.float64).clamp_min(1e-12)
+        self.means, self.sigma = ring().means, schedule(times)[1]
+        self.variance = ring().std ** 2 + self.sigma**2
+
+    @property
+    def reference(self) -> Tensor:
+        return self.means
+
+    def forward(self, x_t: Tensor, t: Tensor, **condition) -> Posterior:
+        gap = x_t[:, None] - self.means  # batch, mode, 2
+        logits = -gap.square().sum(-1, keepdim=True) / (2 * self.variance) - self.variance.log()  # batch, mode, level
+        weights = logits.flatten(1).softmax(1).view_as(logits) * self.sigma / self.variance
+        return Posterior(x_t - self.schedule(t)[1] * torch.einsum("bml,bmd->bd", weights, gap))
+
+
+def _left(gamma: float, levels: int, inner: int, share: float, kind: str) -> float:
+    """The noise that ALD leaves, over sigma_min, if the data are one point of many dimensions.
+
+    A network that is told the level has the score -(x - x_0) / sigma^2, as in technique 4's formula. One that is not
+    has -eps(x) / sigma, and eps is of length sqrt(D) however much noise there is: it pulls less at what is too noisy.
+    """
+    r = 1 / gamma
+    for _ in range(levels):
+        r *= gamma
+        for _ in range(inner):
+            kept = (1 - share) * r if kind == "told" else r - share
+            r = math.sqrt(kept**2 + 2 * share)
+    return r
 
 
 def _to_points(data: ToyDataModule, n: int) -> tuple[Callable[[Tensor], float], float]:
