@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def run(words: list[str]) -> int:
     name, flags, index = _arguments(words)
     experiment = Experiment.read(Path("experiments") / name)
     kept, out, axes = experiment.folder, experiment.folder, experiment.axes
-    scratch = Path("runs") / "experiments" / (f"{name}-tiny" if "--tiny" in flags else name)
+    scratch = Path.cwd() / "runs" / "experiments" / (f"{name}-tiny" if "--tiny" in flags else name)
     if "--tiny" in flags:
         experiment, kept, out = experiment.twin(), scratch / "none", scratch
     entries = experiment.entries()
@@ -103,21 +104,13 @@ def run(words: list[str]) -> int:
 
 def _measure(measure: Callable[..., dict[str, float]], entry: "Entry", scratch: Path, path: Path) -> None:
     """Train, if the entry trains, measure, and add a line to `path`."""
-    from diffusion_lit.commands.train import fit
-    from diffusion_lit.configuration import run_config
     from diffusion_lit.reproduction import Result
     from diffusion_lit.tracking.machine import hardware
 
     began = time.perf_counter()
     arguments = dict(entry.measure)
     if entry.train is not None:
-        folder = scratch / str(entry.run_identity)
-        said = StringIO()
-        with redirect_stdout(said):
-            status = fit(run_config([*entry.overrides, "resume=auto", f"paths.run={folder}"]))
-        if status:
-            raise UserError(f"{entry}: {said.getvalue().strip()}")
-        arguments["run"] = folder
+        arguments["run"] = _trained(entry.overrides, scratch / str(entry.run_identity))
     metrics = measure(entry.seed, **arguments)
     result = Result(
         labels=entry.labels,
@@ -132,6 +125,20 @@ def _measure(measure: Callable[..., dict[str, float]], entry: "Entry", scratch: 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result)) + "\n")
+
+
+@cache
+def _trained(overrides: tuple[str, ...], folder: Path) -> Path:
+    """The run folder, its training finished; looked at once, however many entries share it."""
+    from diffusion_lit.commands.train import fit
+    from diffusion_lit.configuration import run_config
+
+    said = StringIO()
+    with redirect_stdout(said):
+        status = fit(run_config([*overrides, "resume=auto", f"paths.run={folder}"]))
+    if status:
+        raise UserError(f"{folder}: {said.getvalue().strip()}")
+    return folder
 
 
 def _arguments(words: list[str]) -> tuple[str, set[str], int | None]:
