@@ -1,60 +1,23 @@
 """A measurement: y = A(x) + n, what was seen, through which operator, with which noise."""
 
+import copy
 import math
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from diffusion_lit.denoise import expand
 from diffusion_lit.errors import UserError
+from diffusion_lit.inverse.noise import Gaussian, GaussianNoise, Noise
 from diffusion_lit.inverse.operators.base import Operator
 from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.solvers import conjugate_gradient
 from diffusion_lit.randomness import Randomness
 
 __all__ = ["GaussianNoise", "Measurement"]
 
 _NOISE_STREAM = 0x79  # keeps the noise of sample i apart from the numbers that a method draws for (seed, i)
-
-
-class GaussianNoise:
-    """n ~ N(0, sigma^2 I) on the measured entries.
-
-    Args:
-        sigma: standard deviation >= 0 in the units of y (images live in [-1, 1], so there 0.05 is 2.5 % of the range).
-
-    Raises:
-        UserError: sigma is negative or not a number.
-    """
-
-    def __init__(self, sigma: float):
-        if not 0 <= sigma < math.inf:
-            raise UserError(f"sigma: {sigma} is not a standard deviation; give a number >= 0 in the units of y")
-        self.sigma = float(sigma)
-
-    @property
-    def variance(self) -> float:
-        return self.sigma**2
-
-    def covariance(self, d_y: int) -> Float64[Tensor, "d_y d_y"]:
-        return self.variance * torch.eye(d_y, dtype=torch.float64)
-
-    def whiten(self, residual: Float[Tensor, "batch y_size"]) -> Float[Tensor, "batch y_size"]:
-        """Divide by the standard deviation.
-
-        Raises:
-            UserError: sigma is 0.
-        """
-        if self.sigma == 0:
-            raise UserError("sigma: 0 has no likelihood, only equality; give the noise a sigma > 0, however small")
-        return residual / self.sigma
-
-    def log_likelihood(self, residual: Float[Tensor, "batch y_size"]) -> Float[Tensor, " batch"]:
-        """log N(residual; 0, sigma^2 I) of the measured entries."""
-        white = self.whiten(residual)
-        return -white.square().sum(1) / 2 - residual.shape[1] * math.log(self.sigma * math.sqrt(2 * math.pi))
-
-    def sample(self, like: Float[Tensor, "batch *y_shape"], noise: Randomness) -> Float[Tensor, "batch *y_shape"]:
-        return self.sigma * noise.normal(*like.shape[1:], dtype=like.dtype)
 
 
 class Measurement:
@@ -63,34 +26,38 @@ class Measurement:
     Args:
         y: (*y_shape), one measurement, or (B, *y_shape), one for each image; what the operator hides is set to 0.
         operator: A.
-        noise: of n.
+        noise: p(y | A x).
 
     Attributes:
         batched: whether y has a batch axis.
+        noise: of the measured entries, as flat vectors.
 
     Raises:
-        UserError: y is not of that shape, or not finite where it is measured.
+        UserError: y is not of that shape, not finite where it is measured or impossible with that noise, or the noise
+            is for another shape.
     """
 
-    def __init__(self, y: Float[Tensor, "..."], operator: Operator, noise: GaussianNoise):
+    def __init__(self, y: Float[Tensor, "..."], operator: Operator, noise: Noise):
         inner = len(operator.y_shape)
         if tuple(y.shape[y.ndim - inner :]) != operator.y_shape or y.ndim not in (inner, inner + 1):
             raise UserError(
-                f"y has shape {tuple(y.shape)}, but {type(operator).__name__} measures {operator.y_shape}; give y that "
+                f"y has shape {tuple(y.shape)}, but {operator.name} measures {operator.y_shape}; give y that "
                 f"shape, or (B, ...) for a batch, or build the operator for another size"
             )
         if operator.observed is not None:
             y = torch.where(operator.observed.to(y.device), y, 0.0)
         if not bool(y.isfinite().all()):
             raise UserError(f"y: {int((~y.isfinite()).sum())} measured entries are not finite; mask them or mend them")
-        self.y, self.operator, self.noise = y, operator, noise
+        self.y, self.operator = y, operator
+        self.noise = noise.restrict(operator.y_shape, operator.observed)
         self.batched = y.ndim == inner + 1
+        noise.check(self.values if self.batched else self.values[None])
 
     @classmethod
     def simulate(
         cls,
         operator: Operator,
-        noise: GaussianNoise,
+        noise: Noise,
         x: Float[Tensor, "..."],
         seed: int,
         ids: Int64[Tensor, " batch"] | None = None,
@@ -104,7 +71,7 @@ class Measurement:
         ids = torch.arange(len(images)) if ids is None else ids
         names = torch.stack((ids, torch.full_like(ids, _NOISE_STREAM)), dim=1)
         y = operator(images)
-        y = y + noise.sample(y, Randomness(seed, names, y.device))
+        y = noise.sample(y, Randomness(seed, names, y.device))
         return cls(y if batched else y[0], operator, noise)
 
     @property
@@ -116,7 +83,7 @@ class Measurement:
         """
         if not isinstance(self.operator, LinearOperator):
             raise UserError(
-                f"{type(self.operator).__name__} is not a LinearOperator, which this method needs; choose a method for "
+                f"{self.operator.name} is not a LinearOperator, which this method needs; choose a method for "
                 f"non-linear operators (dps), or derive yours from LinearOperator if it is linear"
             )
         return self.operator
@@ -132,11 +99,70 @@ class Measurement:
 
     def log_likelihood(self, x: Float[Tensor, "batch *x_shape"]) -> Float[Tensor, " batch"]:
         """log p(y | x) for x (B, *x_shape); a batched y needs the same B."""
-        return self.noise.log_likelihood(self.operator.observe(self.residual(x)))
+        return self.noise.log_likelihood(self._rows(x), self.operator.observe(self.operator(x)))
 
     def misfit(self, x: Float[Tensor, "batch *x_shape"]) -> Float[Tensor, " batch"]:
-        """||y - A x|| / sigma over the measured entries; compare with `expected_misfit`."""
-        return self.noise.whiten(self.operator.observe(self.residual(x))).norm(dim=1)
+        """||Sigma^-1/2 (y - A x)|| over the measured entries, Sigma that of the noise's Gaussian.
+
+        Compare with `expected_misfit`.
+        """
+        ax = self.operator.observe(self.operator(x))
+        return self.noise.gaussian(ax).whiten(self._rows(x) - ax).norm(dim=1)
+
+    def _rows(self, x: Tensor) -> Float[Tensor, "batch_or_1 y_size"]:
+        values = self.values.to(x)
+        return values if self.batched else values[None]
+
+    def gaussian(self, x: Float[Tensor, "batch *x_shape"]) -> Gaussian:
+        """Return the noise's Gaussian at A x, of the measured entries; for Gaussian noise that is the noise itself.
+
+        Raises:
+            UserError: it has none.
+        """
+        with torch.no_grad():
+            return self.noise.gaussian(self.operator.observe(self.operator(x)))
+
+    def covary(
+        self, z: Float[Tensor, "batch *y_shape"], noise: Gaussian | None = None
+    ) -> Float[Tensor, "batch *y_shape"]:
+        """Sigma z for z (B, *y_shape), 0 where nothing is measured.
+
+        Args:
+            z: (B, *y_shape).
+            noise: of `gaussian(x)`; the measurement's own unless given, which must then be Gaussian.
+        """
+        return self.operator.place(self._gaussian(noise).multiply(self.operator.observe(z)))
+
+    def gram_solve(
+        self, z: Float[Tensor, "batch *y_shape"], scale: Float[Tensor, "*scales"], noise: Gaussian | None = None
+    ) -> Float64[Tensor, "batch *y_shape"]:
+        """Solve (scale A A^T + Sigma) w = z in float64: exactly if A has an SVD and Sigma is a multiple of 1.
+
+        Else by conjugate gradients, whitened by the noise.
+
+        Args:
+            z: (B, *y_shape).
+            scale: () or (B,), > 0.
+            noise: of `gaussian(x)`; the measurement's own unless given, which must then be Gaussian.
+        """
+        operator, noise, z = self.linear, self._gaussian(noise), z.double()
+        if isinstance(noise, GaussianNoise):
+            return operator.gram_solve(z, scale, torch.as_tensor(noise.variance).to(z))
+
+        def white(w: Tensor) -> Tensor:
+            return operator.place(noise.whiten(operator.observe(w)))
+
+        factor = expand(scale, z)
+        solution = conjugate_gradient(lambda w: w + factor * white(operator(operator.transpose(white(w)))), white(z))
+        return white(solution)
+
+    def _gaussian(self, noise: Gaussian | None) -> Gaussian:
+        own = self.noise if noise is None else noise
+        if not isinstance(own, Gaussian):
+            raise UserError(
+                f"{type(own).__name__} is not Gaussian: give the Gaussian that stands for it at an x, gaussian(x)"
+            )
+        return own
 
     @property
     def expected_misfit(self) -> float:
@@ -146,8 +172,14 @@ class Measurement:
 
     def repeat(self, samples: int) -> "Measurement":
         """Return y_1 .. y_1 y_2 .. y_2 ..., each `samples` times; y itself if it is not batched."""
-        y = self.y.repeat_interleave(samples, dim=0) if self.batched else self.y.clone()
-        return Measurement(y, self.operator, self.noise)
+        return self._with(self.y.repeat_interleave(samples, dim=0) if self.batched else self.y.clone())
 
     def to(self, device: torch.device | str) -> "Measurement":
-        return Measurement(self.y.to(device), self.operator.to(device), self.noise)
+        self.operator.to(device)
+        self.noise.to(device)
+        return self._with(self.y.to(device))
+
+    def _with(self, y: Tensor) -> "Measurement":
+        other = copy.copy(self)
+        other.y = y
+        return other

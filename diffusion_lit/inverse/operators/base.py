@@ -1,7 +1,9 @@
 """The contract of operators: y = A(x)."""
 
 import math
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ Data = Float[Tensor, "batch *y_shape"]
 
 class Operator(nn.Module):
     """A deterministic map x (B, *x_shape) -> y (B, *y_shape), differentiable; a subclass writes `forward`.
+
+    `A @ B` is A after B, `2 * A` a multiple, `stack(A, B)` both of the same x; they are linear if their parts are.
 
     Args:
         x_shape: shape of a signal, without the batch; (C, H, W) for images.
@@ -34,18 +38,59 @@ class Operator(nn.Module):
         self.x_shape, self.y_shape = tuple(x_shape), tuple(y_shape)
         self.register_buffer("observed", observed)
 
+    @staticmethod
+    def from_function(f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]) -> "Operator":
+        """Return the operator of a differentiable f, (B, *x_shape) -> (B, *y_shape); y_shape is found by a call.
+
+        Raises:
+            UserError: f raises, or does not return such a tensor.
+        """
+        from diffusion_lit.inverse.operators.function import FunctionOperator  # it derives from this class
+
+        return FunctionOperator(f, x_shape)
+
     def __call__(self, x: Signal) -> Data:
         """Return A(x).
 
         Raises:
-            UserError: x is not of shape (B, *x_shape).
+            UserError: x is not of shape (B, *x_shape), or `forward` raises or returns another shape than (B, *y_shape).
         """
         if tuple(x.shape[1:]) != self.x_shape:
             raise UserError(
-                f"{type(self).__name__}: x has shape {tuple(x.shape)}, expected (B, *{self.x_shape}); "
+                f"{self.name}: x has shape {tuple(x.shape)}, expected (B, *{self.x_shape}); "
                 f"build the operator for the shape of your images"
             )
-        return super().__call__(x)
+        try:
+            y = super().__call__(x)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise UserError(
+                f"{self.name} raised {type(error).__name__} for x of shape {tuple(x.shape)}, {x.dtype}: {error}"
+            ) from error
+        if tuple(y.shape) != (len(x), *self.y_shape):
+            raise UserError(
+                f"{self.name} returned shape {tuple(y.shape)} for x of shape {tuple(x.shape)}, "
+                f"expected {(len(x), *self.y_shape)}; mend its forward or its y_shape"
+            )
+        return y
+
+    def __matmul__(self, inner: "Operator") -> "Operator":
+        from diffusion_lit.inverse.operators.algebra import compose  # it derives from this class
+
+        return compose(self, inner) if isinstance(inner, Operator) else NotImplemented
+
+    def __mul__(self, factor: float) -> "Operator":
+        from diffusion_lit.inverse.operators.algebra import scale  # it derives from this class
+
+        return scale(factor, self) if isinstance(factor, int | float) else NotImplemented
+
+    __rmul__ = __mul__
+
+    @property
+    def name(self) -> str:
+        """What error messages call it."""
+        return type(self).__name__
 
     @property
     def hidden(self) -> Bool[Tensor, "*x_shape"] | None:
@@ -59,3 +104,11 @@ class Operator(nn.Module):
     def observe(self, y: Data) -> Float[Tensor, "batch y_size"]:
         """Return the measured entries of y (B, *y_shape) as flat vectors."""
         return y.flatten(1) if self.observed is None else y.flatten(1)[:, self.observed.flatten().to(y.device)]
+
+    def place(self, values: Float[Tensor, "batch y_size"]) -> Data:
+        """Return y (B, *y_shape) with the measured entries set to `values` and 0 elsewhere: undo `observe`."""
+        if self.observed is None:
+            return values.reshape(len(values), *self.y_shape)
+        y = values.new_zeros(len(values), *self.y_shape)
+        y[:, self.observed.to(y.device)] = values
+        return y

@@ -7,7 +7,7 @@ y keeps the shape of the image and is exactly 0 where nothing is measured, so th
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Shaped
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -15,7 +15,15 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
 from diffusion_lit.randomness import Randomness
 
-__all__ = ["Inpainting", "image_shape", "inpaint_box", "inpaint_half", "inpaint_mask", "inpaint_random"]
+__all__ = [
+    "Inpainting",
+    "image_shape",
+    "inpaint_box",
+    "inpaint_half",
+    "inpaint_lines",
+    "inpaint_mask",
+    "inpaint_random",
+]
 
 Shape = tuple[int, ...] | list[int]
 
@@ -57,12 +65,7 @@ class Inpainting(LinearOperator):
     def svd(self) -> SVD:
         """U and V place the measured pixels; every singular value is 1."""
         ones = torch.ones(self.y_size, dtype=torch.float64, device=self.observed.device)
-        return SVD(ones, u=self._place, ut=self.observe, v=self._place, vt=self.observe)
-
-    def _place(self, z: Float[Tensor, "batch y_size"]) -> Float[Tensor, "batch *y_shape"]:
-        y = z.new_zeros(len(z), *self.y_shape)
-        y[:, self.observed.to(z.device)] = z
-        return y
+        return SVD(ones, u=self.place, ut=self.observe, v=self.place, vt=self.observe)
 
 
 def image_shape(shape: Shape) -> tuple[int, int, int]:
@@ -138,6 +141,38 @@ def inpaint_random(shape: Shape, fraction: float = 0.5, seed: int = 0) -> Inpain
     hidden = torch.zeros(height * width, dtype=torch.bool)
     hidden[order[: round(fraction * height * width)]] = True
     return _hide(shape, hidden.reshape(height, width))
+
+
+def inpaint_lines(
+    shape: Shape, every: int | None = None, fraction: float = 0.5, axis: str = "rows", seed: int = 0
+) -> Inpainting:
+    """Show some whole rows or columns and hide the others.
+
+    Args:
+        shape: (C, H, W).
+        every: show lines 0, every, 2 every, ...
+        fraction: without `every`: hide round(fraction n) of the n lines, chosen by the seed.
+        axis: "rows" or "columns".
+        seed: of the choice.
+
+    Raises:
+        UserError: `every` is below 2, the fraction is not inside (0, 1), or there is no such axis.
+    """
+    _, height, width = image_shape(shape)
+    if axis not in ("rows", "columns"):
+        raise UserError(f"inpaint_lines: axis {axis!r} is not one of rows, columns")
+    count = height if axis == "rows" else width
+    if every is not None and every < 2:
+        raise UserError(f"inpaint_lines: every {every} hides nothing; show every 2nd line or fewer")
+    if not 0 < fraction < 1:
+        raise UserError(f"inpaint_lines: fraction {fraction} is the part that is hidden; it lies between 0 and 1")
+    lines = torch.ones(count, dtype=torch.bool)
+    if every is not None:
+        lines[::every] = False
+    else:
+        order = Randomness(seed, torch.zeros(1, dtype=torch.int64)).uniform(count)[0].argsort()
+        lines[order[round(fraction * count) :]] = False
+    return _hide(shape, (lines[:, None] if axis == "rows" else lines).expand(height, width))
 
 
 def inpaint_mask(shape: Shape, mask: str | Path | Shaped[Tensor, "..."]) -> Inpainting:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64
@@ -17,6 +18,7 @@ __all__ = ["SVD", "LinearOperator", "MatrixOperator"]
 
 _RCOND = 1e-10  # singular values below this part of the largest are zero
 _MATRIX_LIMIT = 2**28  # entries of a matrix that fits in 2 GiB
+_SVD_LIMIT = 2**20  # entries of a matrix that is decomposed in a second
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,56 @@ class SVD:
 
 
 class LinearOperator(Operator):
-    """A linear map: `forward` is enough; A^T, A^+ and the Gram solve are derived, exactly where there is an SVD."""
+    """A linear map: `forward` is enough; A^T, A^+ and the Gram solve are derived, exactly where there is an SVD.
+
+    A small one (d_y d up to 2^20) has an SVD by its matrix, larger ones if the subclass knows it.
+    """
 
     @staticmethod
     def from_matrix(matrix: Float[Tensor, "..."]) -> "LinearOperator":
         """Return x (B, d) -> y (B, d_y) = A x for a matrix (d_y, d)."""
         return MatrixOperator(matrix)
 
+    @staticmethod
+    def from_function(
+        f: Callable[[Tensor], Tensor],
+        x_shape: tuple[int, ...],
+        transpose: Callable[[Tensor], Tensor] | None = None,
+    ) -> "LinearOperator":
+        """Return the operator of a linear f, (B, *x_shape) -> (B, *y_shape); y_shape is found by a call.
+
+        Args:
+            f: differentiable by autograd, each image by itself.
+            x_shape: shape of a signal, without the batch.
+            transpose: (B, *y_shape) -> (B, *x_shape), A^T y; the vector-Jacobian product of f unless given.
+
+        Raises:
+            UserError: f raises or is not linear, or transpose is not its A^T.
+        """
+        from diffusion_lit.inverse.operators.function import LinearFunctionOperator  # it derives from this class
+
+        return LinearFunctionOperator(f, x_shape, transpose)
+
     def transpose(self, y: Data) -> Signal:
         """A^T y: the vector-Jacobian product of `forward`, unless a subclass knows better."""
         return torch.func.vjp(self.forward, y.new_zeros(len(y), *self.x_shape))[1](y)[0]
 
     def svd(self) -> SVD | None:
-        """Return the singular value decomposition, or None where it is not known."""
-        return None
+        """Return the singular value decomposition, or None where it is not known and A is not small."""
+        if math.prod(self.x_shape) * self.y_size > _SVD_LIMIT:
+            return None
+        left, values, right = self._factors
+        return SVD(
+            values,
+            u=lambda z: self.place(z @ left.to(z).mT),
+            ut=lambda y: self.observe(y) @ left.to(y),
+            v=lambda z: (z @ right.to(z)).reshape(len(z), *self.x_shape),
+            vt=lambda x: x.flatten(1) @ right.to(x).mT,
+        )
+
+    @cached_property
+    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.linalg.svd(self.matrix(), full_matrices=False)
 
     def pinv(self, y: Data) -> Signal:
         """A^+ y, the least-squares solution of least norm; by conjugate gradients where there is no SVD."""
@@ -92,7 +130,7 @@ class LinearOperator(Operator):
         size = math.prod(self.x_shape)
         if size * math.prod(self.y_shape) > _MATRIX_LIMIT:
             raise UserError(
-                f"{type(self).__name__}.matrix(): {math.prod(self.y_shape)} x {size} entries need more than 2 GiB; "
+                f"{self.name}.matrix(): {math.prod(self.y_shape)} x {size} entries need more than 2 GiB; "
                 f"use a smaller image, or the operator's functions, which need no matrix"
             )
         device = next((b.device for b in self.buffers()), None)
@@ -101,13 +139,14 @@ class LinearOperator(Operator):
 
 
 class MatrixOperator(LinearOperator):
-    """x (B, d) -> A x (B, d_y).
+    """x (B, *x_shape) -> A x (B, d_y), x flattened.
 
     Args:
         matrix: (d_y, d), finite.
+        x_shape: shape of a signal of d entries; (d,) unless given.
 
     Raises:
-        UserError: not a matrix of finite numbers.
+        UserError: not a matrix of finite numbers, or not one for signals of that shape.
     """
 
     entries: Tensor
@@ -115,10 +154,13 @@ class MatrixOperator(LinearOperator):
     values: Tensor
     right: Tensor
 
-    def __init__(self, matrix: Float[Tensor, "..."]):
+    def __init__(self, matrix: Float[Tensor, "..."], x_shape: tuple[int, ...] | None = None):
         if matrix.ndim != 2 or not bool(matrix.isfinite().all()):
             raise UserError(f"matrix: shape {tuple(matrix.shape)}; expected finite numbers of shape (d_y, d)")
-        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        x_shape = (matrix.shape[1],) if x_shape is None else tuple(x_shape)
+        if math.prod(x_shape) != matrix.shape[1]:
+            raise UserError(f"matrix: shape {tuple(matrix.shape)} does not fit x of {x_shape}; expected (d_y, d)")
+        super().__init__(x_shape, (matrix.shape[0],))
         left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
         self.register_buffer("entries", matrix.double())
         self.register_buffer("left", left)
@@ -126,18 +168,18 @@ class MatrixOperator(LinearOperator):
         self.register_buffer("right", right)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.entries.to(x).mT
+        return x.flatten(1) @ self.entries.to(x).mT
 
     def transpose(self, y: Tensor) -> Tensor:
-        return y @ self.entries.to(y)
+        return (y @ self.entries.to(y)).reshape(len(y), *self.x_shape)
 
     def svd(self) -> SVD:
         return SVD(
             self.values,
             u=lambda z: z @ self.left.to(z).mT,
             ut=lambda y: y @ self.left.to(y),
-            v=lambda z: z @ self.right.to(z),
-            vt=lambda x: x @ self.right.to(x).mT,
+            v=lambda z: (z @ self.right.to(z)).reshape(len(z), *self.x_shape),
+            vt=lambda x: x.flatten(1) @ self.right.to(x).mT,
         )
 
 
