@@ -147,7 +147,7 @@ class Measurement:
         """
         operator, noise, z = self.linear, self._gaussian(noise), z.double()
         if isinstance(noise, GaussianNoise):
-            return operator.gram_solve(z, scale, torch.as_tensor(noise.variance).to(z))
+            return operator.gram_solve(z, scale, torch.full((), noise.variance, dtype=z.dtype, device=z.device))
 
         def white(w: Tensor) -> Tensor:
             return operator.place(noise.whiten(operator.observe(w)))

@@ -290,7 +290,7 @@ class PoissonNoise(Noise):
         UserError: the gain or the floor is not above 0.
     """
 
-    def __init__(self, gain: float, offset: float = 0.0, floor: float = 1e-3):
+    def __init__(self, gain: int | float, offset: int | float = 0.0, floor: float = 1e-3):
         super().__init__()
         if not (0 < gain < math.inf and floor > 0 and math.isfinite(offset)):
             raise UserError(f"gain {gain}, offset {offset}, floor {floor}: give a gain and a floor > 0, in counts")

@@ -46,7 +46,7 @@ class _LinearComposition(Composition, LinearOperator):
 class Scaled(Operator):
     """y = c A(x)."""
 
-    def __init__(self, factor: float, operator: Operator):
+    def __init__(self, factor: int | float, operator: Operator):
         if not math.isfinite(factor) or factor == 0:
             raise UserError(f"{factor} * {operator.name}: the factor is a finite number other than 0")
         super().__init__(operator.x_shape, operator.y_shape, operator.observed)
@@ -144,7 +144,7 @@ def compose(outer: Operator, inner: Operator) -> Composition:
     return (_LinearComposition if linear else Composition)(outer, inner)
 
 
-def scale(factor: float, operator: Operator) -> Scaled:
+def scale(factor: int | float, operator: Operator) -> Scaled:
     """Return x -> factor * operator(x), which is also `factor * operator`.
 
     Raises:

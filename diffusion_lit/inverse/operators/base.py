@@ -80,7 +80,7 @@ class Operator(nn.Module):
 
         return compose(self, inner) if isinstance(inner, Operator) else NotImplemented
 
-    def __mul__(self, factor: float) -> "Operator":
+    def __mul__(self, factor: int | float) -> "Operator":
         from diffusion_lit.inverse.operators.algebra import scale  # it derives from this class
 
         return scale(factor, self) if isinstance(factor, int | float) else NotImplemented
