@@ -103,8 +103,9 @@ def test_a_draw_follows_its_id(noise: Noise) -> None:
 def test_likelihood_has_a_gradient_and_sees_every_image_alone(noise: Noise) -> None:
     _, x = image_problem(3)
     for operator in masks():
+        x = x.detach()
         measurement = Measurement.simulate(operator, noise, x[0], seed=3)
-        x = x.detach().requires_grad_()
+        x.requires_grad_()
         together = measurement.log_likelihood(x)
         (gradient,) = torch.autograd.grad(together.sum(), x)
         assert bool(gradient.isfinite().all())

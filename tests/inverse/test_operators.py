@@ -1,6 +1,8 @@
 """What every operator keeps: adjoint, pseudo-inverse, SVD, Gram solve, batches, gradients; masks and bad input."""
 
 import inspect
+import pickle
+from types import FunctionType
 
 import pytest
 import torch
@@ -188,6 +190,35 @@ def test_gradients_are_finite_and_right(any_operator: Operator, fill: float | No
             ends = [any_operator(x + step * way).square().sum() for step in (1e-6, -1e-6)]
         expected = (ends[0] - ends[1]) / 2e-6
         torch.testing.assert_close((gradient * way).sum(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_derivatives_both_ways_and_in_batches(any_operator: Operator) -> None:
+    x = normal(2, *any_operator.x_shape)
+    way = x.roll(1, -1)
+    y, back = torch.func.vjp(any_operator, x)
+    _, forth = torch.func.jvp(any_operator, (x,), (way,))
+    torch.testing.assert_close((back(y)[0] * way).sum(), (y * forth).sum())
+    torch.testing.assert_close(torch.func.vmap(lambda one: any_operator(one[None])[0])(x), y)
+    if isinstance(any_operator, LinearOperator):
+        torch.testing.assert_close(back(y)[0], any_operator.transpose(y))
+        torch.testing.assert_close(forth, any_operator(way))
+
+
+def test_half_precision_comes_back_as_it_went(any_operator: Operator) -> None:
+    x = normal(2, *any_operator.x_shape)
+    y = any_operator(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert float((y - any_operator(x)).norm() / any_operator(x).norm()) < 0.03
+    if isinstance(any_operator, LinearOperator):
+        assert any_operator.transpose(y).dtype == torch.bfloat16
+
+
+def test_operators_are_sent_to_other_processes(operator: LinearOperator) -> None:
+    if isinstance(getattr(operator, "f", None), FunctionType):  # this one's function has no name to be found by
+        return
+    operator.svd()
+    x = normal(2, *operator.x_shape)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(operator))(x), operator(x))
 
 
 def test_gram_solve_against_dense(operator: LinearOperator) -> None:

@@ -1,6 +1,7 @@
 """Linear operators whose matrix has few entries in a row, the same for every channel."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,6 +10,31 @@ from torch import Tensor
 from diffusion_lit.inverse.operators.linear import LinearOperator
 
 __all__ = ["SparseOperator"]
+
+
+class _Product(torch.autograd.Function):
+    """M x for x (n, B), with the derivatives of a linear map: torch's own product has none forwards."""
+
+    @staticmethod
+    def forward(x: Tensor, matrix: Tensor) -> Tensor:
+        return torch.sparse.mm(matrix, x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.matrix = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Product.apply(gradients[0], ctx.matrix.mT), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _Product.apply(tangents[0], ctx.matrix)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], x: Tensor, matrix: Tensor) -> tuple[Tensor, int]:
+        x = x.movedim(in_dims[0], -1)
+        return _Product.apply(x.flatten(1), matrix).unflatten(1, x.shape[1:]), 2
 
 
 class SparseOperator(LinearOperator):
@@ -42,12 +68,12 @@ class SparseOperator(LinearOperator):
         self.register_buffer("values", matrix.values())
 
     def _matrix(self, like: Tensor) -> Tensor:
-        values = self.values.to(like)
+        values = self.values.to(like.device, torch.promote_types(like.dtype, torch.float32))
         return torch.sparse_coo_tensor(self.indices, values, self._size, is_coalesced=True, check_invariants=False)
 
     def _product(self, matrix: Tensor, x: Tensor, pixels: tuple[int, ...]) -> Tensor:
-        flat = x.reshape(-1, matrix.shape[1])
-        return torch.sparse.mm(matrix, flat.mT).mT.reshape(len(x), -1, *pixels)
+        flat = x.reshape(-1, matrix.shape[1]).to(matrix.dtype)
+        return _Product.apply(flat.mT, matrix).mT.reshape(len(x), -1, *pixels).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._product(self._matrix(x), x, self.y_shape[1:])
