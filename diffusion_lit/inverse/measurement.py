@@ -9,9 +9,10 @@ from torch import Tensor
 
 from diffusion_lit.denoise import expand
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.noise import Gaussian, GaussianNoise, Noise
+from diffusion_lit.inverse.noise import DiagonalNoise, Gaussian, GaussianNoise, Noise
 from diffusion_lit.inverse.operators.base import Operator
 from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.whitening import Whitening
 from diffusion_lit.inverse.solvers import conjugate_gradient
 from diffusion_lit.randomness import Randomness
 
@@ -155,6 +156,32 @@ class Measurement:
         factor = expand(scale, z)
         solution = conjugate_gradient(lambda w: w + factor * white(operator(operator.transpose(white(w)))), white(z))
         return white(solution)
+
+    def whitened(self) -> "Measurement":
+        """Return Sigma^-1/2 y = Sigma^-1/2 A x + n, n ~ N(0, 1): the same posterior for methods of one variance.
+
+        Sigma is that of the noise, or of the Gaussian that stands for it at y itself (for Poisson noise so each count
+        is its own variance). Where there is one variance already, this is the measurement itself.
+
+        Raises:
+            UserError: A is not linear, the noise has no Gaussian, or its Sigma differs from one y of a batch to
+                another.
+        """
+        values = self.values if self.batched else self.values[None]
+        noise = self.noise.gaussian(values)
+        if isinstance(noise, GaussianNoise):
+            return self
+        if isinstance(noise, DiagonalNoise) and noise.sigma.ndim == 2:
+            if len(noise.sigma) != 1:
+                raise UserError(
+                    f"{type(self.noise).__name__}: each of the {len(values)} y of the batch has variances of its own; "
+                    f"whiten one y at a time"
+                )
+            noise = DiagonalNoise(noise.sigma[0])
+        whitening = Whitening(noise, self.linear)
+        white = whitening(self.operator.place(values))
+        operator = whitening @ self.linear
+        return Measurement(white if self.batched else white[0], operator, GaussianNoise(1.0))
 
     def _gaussian(self, noise: Gaussian | None) -> Gaussian:
         own = self.noise if noise is None else noise

@@ -204,6 +204,30 @@ def test_methods_that_need_one_variance_say_so() -> None:
     assert LaplaceNoise(0.1).variance == pytest.approx(0.02)
 
 
+def test_whitened_measurements_have_the_same_posterior() -> None:
+    denoiser, x = image_problem()
+    for operator in masks():
+        for name in ("diagonal", "channels", "correlated"):
+            measurement = Measurement.simulate(operator, NOISES[name], x[0], seed=1)
+            white = measurement.whitened()
+            assert white.noise.variance == 1
+            found, expected = denoiser.posterior(white), denoiser.posterior(measurement)
+            torch.testing.assert_close(found.means, expected.means)
+            torch.testing.assert_close(found.eigenvalues, expected.eigenvalues)
+            torch.testing.assert_close(white.misfit(x), measurement.misfit(x))
+            batch = Measurement.simulate(operator, NOISES[name], x, seed=1)
+            torch.testing.assert_close(batch.whitened().y[0], white.y)
+    poisson = Measurement.simulate(operator, NOISES["poisson"], x, seed=1)
+    with pytest.raises(UserError, match="whiten one y at a time"):
+        poisson.whitened()
+    alone = Measurement.simulate(operator, NOISES["poisson"], x[0], seed=1)
+    restored = methods["pigdm"](steps=10)(denoiser, alone.whitened(), samples=8)
+    expected = denoiser.posterior(alone.whitened()).means[0].reshape(SHAPE)
+    assert float((restored.mean(0) - expected).norm()) < float((x[0] - expected).norm())
+    scalar = flat(GaussianNoise(0.1))
+    assert scalar.whitened() is scalar
+
+
 class Uniform(Noise):
     """A user's own noise, without a Gaussian."""
 
