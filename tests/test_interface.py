@@ -49,7 +49,9 @@ def test_denoisers():
     assert Posterior._fields == ("mean", "variance")
     assert Posterior(torch.zeros(1)).variance is None
     assert parameters(NetworkDenoiser) == ["network", "schedule", "preconditioning=None", "variance=None"]
-    assert parameters(Preconditioning) == ["c_skip", "c_out", "c_in"]
+    *required, optional = parameters(Preconditioning)
+    assert required == ["c_skip", "c_out", "c_in"]
+    assert optional.startswith("c_noise=")
     x_t = torch.zeros(5, 3)
     network = NetworkDenoiser(nn.Identity(), VP())
     network.network.forward = lambda x, noise_level: x  # type: ignore[method-assign]

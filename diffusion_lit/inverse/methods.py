@@ -2,7 +2,7 @@
 
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.guidance import MMPS, PiGDM
-from diffusion_lit.inverse.posterior import DPS, RePaint, Replacement
+from diffusion_lit.inverse.posterior import DPS, PathMetropolis, PathResampling, RePaint, Replacement
 
 __all__ = ["Method", "methods"]
 
@@ -12,4 +12,6 @@ methods: dict[str, type[Method]] = {
     "dps": DPS,
     "pigdm": PiGDM,
     "mmps": MMPS,
+    "path_metropolis": PathMetropolis,
+    "path_resampling": PathResampling,
 }
