@@ -8,8 +8,10 @@ mean and standard deviation, with a table of the scores.
 
 Keys: samples (4), sigma (0.05, of the noise, in units of images in [-1, 1]), seed (0), ema, out,
 operator.KEY and method.KEY.
-Operators: inpaint_box inpaint_half inpaint_random inpaint_mask average_pool bicubic gaussian_blur.
-Methods: replacement repaint dps pigdm mmps.
+Operators: identity inpaint_box inpaint_half inpaint_random inpaint_lines inpaint_mask average_pool bicubic
+gaussian_blur motion_blur nonlinear_blur fourier_mask mri radon gaussian_sensing hadamard_sensing colourise hdr
+phase_retrieval gravitational_lens.
+Methods: replacement repaint dps pigdm mmps path_metropolis path_resampling.
 """
 
 import json

@@ -65,7 +65,7 @@ def test_pigdm_is_its_formula() -> None:
         mean = denoiser(x[None], T[i]).mean[0]
         jacobian = torch.func.jacrev(lambda p, i=i: denoiser(p[None], T[i]).mean[0])(x)
         s2 = (sigma[i] / alpha[i]) ** 2
-        system = s2 * v / (s2 + v) * a @ a.mT + 0.3**2 * torch.eye(2)
+        system = s2 * v / (s2 + v) * a @ a.mT + 0.3**2 * torch.eye(2, dtype=torch.float64)
         score = jacobian.mT @ a.mT @ torch.linalg.solve(system, measurement.y - a @ mean)
         expected = mean + sigma[i] ** 2 / alpha[i] * score
         guided = PiGDM(data_variance=v).guide(denoiser, measurement)

@@ -18,7 +18,7 @@ __all__ = ["MMPS"]
 class MMPS(Guidance):
     """p(x_0 | x_t) ~ N(D, C) with Tweedie's C = (sigma_t^2 / alpha_t) J: exact for Gaussian data.
 
-    grad log p(y | x_t) = J^T A^T (sigma_y^2 I + A C A^T)^-1 (y - A D)   (Rozet et al. 2024, section 4.2)
+    grad log p(y | x_t) = J^T A^T (Sigma_y + A C A^T)^-1 (y - A D)   (Rozet et al. 2024, section 4.2)
 
     The system is solved by minimal residuals, since the Jacobian of a network is not exactly symmetric. Each iteration
     costs one vector-Jacobian product; the last J^T A^T of the formula is a combination of theirs and costs none.
@@ -38,12 +38,12 @@ class MMPS(Guidance):
         self.iterations = iterations
 
     def likelihood_score(self, at: Tangent, measurement: Measurement) -> Batch:
-        operator, variance = measurement.linear, measurement.noise.variance
+        operator, noise = measurement.linear, measurement.gaussian(at.mean.detach())
         tweedie = at.sigma**2 / at.alpha
 
         def covariance(p: Batch) -> tuple[Tensor, Tensor]:
             back = at.vjp(operator.transpose(p)).double()  # J^T A^T p
-            return variance * p + expand(tweedie, p) * operator(back), back
+            return measurement.covary(p, noise) + expand(tweedie, p) * operator(back), back
 
         precision = torch.finfo(at.mean.dtype).eps
         return minimal_residual(covariance, measurement.residual(at.mean).double(), self.iterations, precision**0.5)

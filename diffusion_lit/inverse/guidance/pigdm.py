@@ -1,7 +1,5 @@
 """Pseudo-inverse guided diffusion (Song et al. 2023, PiGDM), the form for noisy measurements."""
 
-import torch
-
 from diffusion_lit.denoise import Batch
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.guidance.base import Guidance
@@ -16,7 +14,7 @@ __all__ = ["PiGDM"]
 class PiGDM(Guidance):
     """p(x_0 | x_t) ~ N(D, r^2 I) with the variance that isotropic data would leave: exact for such data.
 
-    grad log p(y | x_t) = J^T A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A D)   (Song et al. 2023, eq. 7)
+    grad log p(y | x_t) = J^T A^T (r^2 A A^T + Sigma_y)^-1 (y - A D)   (Song et al. 2023, eq. 7)
     r^2 = s^2 v / (s^2 + v),  s = sigma_t / alpha_t                        (their r_t for v = 1, section 3.3)
 
     Args:
@@ -35,6 +33,6 @@ class PiGDM(Guidance):
 
     def likelihood_score(self, at: Tangent, measurement: Measurement) -> Batch:
         operator, v = measurement.linear, self.data_variance
+        noise = measurement.gaussian(at.mean.detach())
         spread = at.sigma**2 * v / (at.sigma**2 + at.alpha**2 * v)
-        noise = torch.as_tensor(measurement.noise.variance).to(spread)
-        return at.vjp(operator.transpose(operator.gram_solve(measurement.residual(at.mean), spread, noise)))
+        return at.vjp(operator.transpose(measurement.gram_solve(measurement.residual(at.mean), spread, noise)))

@@ -95,10 +95,10 @@ class GuidedChain:
         operator, spread = measurement.linear, (sigma / alpha) ** 2
         with torch.no_grad():
             mean = denoiser(x, t, **condition).mean.double()
-        residual = measurement.residual(mean)
-        log_w = log_w - (residual * measurement.gram_solve(residual, spread)).flatten(1).sum(1) / 2
+        residual, law = measurement.residual(mean), measurement.gaussian(mean)
+        log_w = log_w - (residual * measurement.gram_solve(residual, spread, law)).flatten(1).sum(1) / 2
         drawn = mean + spread.sqrt() * noise.normal(*x.shape[1:], dtype=torch.float64)
-        y = operator(drawn)
-        apart = measurement.residual(drawn) - (measurement.noise.sample(y, noise) - y)
-        x_0 = drawn + spread * operator.transpose(measurement.gram_solve(apart, spread))
+        y = operator.observe(operator(drawn))
+        apart = measurement.residual(drawn) - operator.place(law.sample(y, noise) - y)
+        x_0 = drawn + spread * operator.transpose(measurement.gram_solve(apart, spread, law))
         return x_0.to(x), log_w
