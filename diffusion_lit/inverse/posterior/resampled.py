@@ -77,7 +77,9 @@ class PathResampling(Method):
         streams = torch.cat((population[first].repeat_interleave(count, 0), particles), dim=1)
         x, log_w = self.chain(denoiser, of_each, Randomness(seed, streams, device), **condition)
         own = torch.cat((population[first], torch.full_like(first[:, None], -1)), dim=1)
-        taken = systematic(log_w.reshape(len(first), count), Randomness(seed, own, device).uniform())
+        luck = Randomness(seed, own, device)
+        taken = systematic(log_w.reshape(len(first), count), luck.uniform())
+        taken = taken.gather(1, luck.uniform(count).argsort(1))  # in random order: a part of them is a fair part
         place = (names[:, -1] % count).to(device)
         return x[which.to(device) * count + taken[which.to(device), place]]
 
