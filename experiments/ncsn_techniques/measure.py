@@ -139,10 +139,10 @@ def figure(results: Results, path: Path) -> None:
             values = [results.mean(f"{data}/{sampler}@{at}", **here) for at in shares]
             panel.plot([float(at) for at in shares], values, "o-", label=sampler.upper())
         panel.axvline(results.mean(f"{data}/share", **here), color="0.6", ls=":", label="technique 4")
-        panel.axhline(results.mean(f"{data}/floor", **here), color="0.6", lw=0.8)
-        panel.set(
-            xlabel=r"step share $\epsilon / \sigma_{min}^2$", ylabel=name, title=data, xscale="log", ylim=(0, None)
-        )
+        panel.axhline(results.mean(f"{data}/floor", **here), color="0.6", lw=0.8, label="held-out data")
+        panel.set(xlabel=r"step share $\epsilon / \sigma_{min}^2$", ylabel=name, title=data, xscale="log", yscale="log")
+        panel.minorticks_off()
+        panel.set_xticks([float(at) for at in shares], shares)
     panels[0].legend()
     picture.savefig(path, bbox_inches="tight")
     plt.close(picture)
