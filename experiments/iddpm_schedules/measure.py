@@ -10,6 +10,7 @@ from diffusion_lit.likelihood import VariationalBound
 from diffusion_lit.metrics.features import extractor
 from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.objectives import Discretised, LearnedVariance
+from diffusion_lit.reproduction import Results
 from diffusion_lit.samplers import DDPM, Learned
 
 data_of = cache(build_data_of)
@@ -35,3 +36,19 @@ def measure(seed: int, *, run: Path, n: int, steps: int, draws: int) -> dict[str
         "fd": reference(run).frechet(sampler(denoiser, (n, *data_of(run).shape), seed=seed)),
         "bits": bound(denoiser, x, seed).bits_per_dim(x[0].numel()).mean().item(),
     }
+
+
+def figure(results: Results, path: Path) -> None:
+    """Draw the two numbers of each network against each other: low is good to look at, left is likely."""
+    import matplotlib.pyplot as plt
+
+    picture, panel = plt.subplots(figsize=(6, 4), layout="constrained")
+    for colour, row in enumerate(results.axes["schedule"]):
+        for marker, objective in zip("osD", results.axes["objective"]):
+            cell = {"schedule": row, "objective": objective}
+            place = results.mean("bits", **cell), results.mean("fd", **cell)
+            panel.scatter(*place, color=f"C{colour}", marker=marker, label=f"{row}, {objective}")
+    panel.set(xlabel="bound, bits/dim", ylabel="Frechet distance")
+    panel.legend(fontsize=7)
+    picture.savefig(path, bbox_inches="tight")
+    plt.close(picture)
