@@ -60,7 +60,7 @@ def measure(
     if run is not None:
         samples = sampler(diffusion_lit.load(run), (n, *build_data_of(run).shape), seed=seed)
         return {f"{data}/{nfe}": build_reference(run).frechet(samples)}
-    draws = 50 * n if churn else 1
+    draws = 100 * n if churn else 1
     return {f"{name}/{nfe}": error(sampler, schedule, draws) for name, schedule in {"vp": VP(), "edm": EDM()}.items()}
 
 

@@ -26,6 +26,8 @@ def claims(results: Results) -> Iterator[Claim]:
         "Nichol & Dhariwal 2021, section 3.1",
         lambda: results.mean("obtained", task="iDDPM's variance on N(0, I)"),
         at_least=0.9,
+        reason="beta and beta-tilde differ by less than .2 % above step 400, so that nothing teaches v there (.85 to "
+        ".89); where they differ it is right: 1.02 at step 10, 1.01 at 51, .97 at 100",
     )
     for noise in ("0.1", "0.05"):
         yield Claim(
