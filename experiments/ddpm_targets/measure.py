@@ -1,24 +1,14 @@
 """Samples of the chain against the training images, and its bound on the test images."""
 
-from functools import cache
 from pathlib import Path
 
 import diffusion_lit
-from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.denoise import Clipped
 from diffusion_lit.likelihood import VariationalBound
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.objectives import Discretised, LearnedVariance
 from diffusion_lit.reproduction import Results
 from diffusion_lit.samplers import DDPM, Learned
-
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def measure(seed: int, *, run: Path, n: int, steps: int, draws: int) -> dict[str, float]:
@@ -31,9 +21,9 @@ def measure(seed: int, *, run: Path, n: int, steps: int, draws: int) -> dict[str
     learned = getattr(denoiser, "variance", None) is not None
     sampler = DDPM(steps, variance=Learned() if learned else None)
     bound = VariationalBound(1000, draws, LearnedVariance() if learned else None, Discretised(17))
-    denoiser, x = Clipped(denoiser), data_of(run).images("test")
+    denoiser, x = Clipped(denoiser), build_data_of(run).images("test")
     return {
-        "fd": reference(run).frechet(sampler(denoiser, (n, *data_of(run).shape), seed=seed)),
+        "fd": build_reference(run).frechet(sampler(denoiser, (n, *build_data_of(run).shape), seed=seed)),
         "bits": bound(denoiser, x, seed).bits_per_dim(x[0].numel()).mean().item(),
     }
 

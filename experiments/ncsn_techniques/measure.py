@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import diffusion_lit
-from diffusion_lit.commands.build import build_data_of
+from diffusion_lit.commands.build import build_data_of, build_reference
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.denoise import NCSN, Denoiser, NetworkDenoiser, Posterior
-from diffusion_lit.metrics.features import extractor
-from diffusion_lit.metrics.reference import Reference
 from diffusion_lit.metrics.sliced import sliced_wasserstein
 from diffusion_lit.noise import Schedule
 from diffusion_lit.objectives.ncsn import largest_distance, step_size
@@ -22,13 +19,6 @@ from diffusion_lit.reproduction import Results
 from diffusion_lit.samplers import Annealed, AnnealedLangevin, ConsistentAnnealed
 from diffusion_lit.toys import ring
 from diffusion_lit.tracking.record import RunRecord
-
-data_of = cache(build_data_of)
-
-
-@cache
-def reference(run: Path) -> Reference:
-    return Reference(data_of(run).images("train"), extractor("alex"))
 
 
 def measure(
@@ -41,7 +31,7 @@ def measure(
     `cas@S`: at the shares of `sweep`; `floor`: of held-out data. On the ring `least_...` is the least share of a mode,
     and `..._exact` has the best network there can be. `reach`, `gamma`, `share`: of the ladder; `left`: see `_left`.
     """
-    data, denoiser = data_of(run), diffusion_lit.load(run, ema=ema)
+    data, denoiser = build_data_of(run), diffusion_lit.load(run, ema=ema)
     levels = int(RunRecord(run).config["model"]["objective"]["times"]["levels"])
     low, high = (denoiser.schedule(torch.tensor(t, dtype=torch.float64))[1].item() for t in (1e-12, 1.0))
     inner = round(calls / levels)
@@ -119,8 +109,8 @@ def _to_points(data: ToyDataModule, n: int) -> tuple[Callable[[Tensor], float], 
 
 
 def _to_images(run: Path) -> tuple[Callable[[Tensor], float], float]:
-    held_out = torch.cat([data_of(run).images(split) for split in ("validation", "test")])
-    return reference(run).frechet, reference(run).frechet(held_out)
+    held_out = torch.cat([build_data_of(run).images(split) for split in ("validation", "test")])
+    return build_reference(run).frechet, build_reference(run).frechet(held_out)
 
 
 def _least(x: Tensor) -> float:
