@@ -33,11 +33,10 @@ def figure(results: Results, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     picture, panel = plt.subplots(figsize=(6, 4), layout="constrained")
-    for colour, row in enumerate(results.axes["target"]):
-        for marker, objective in zip("osD", results.axes["objective"]):
-            cell = {"target": row, "objective": objective}
-            place = results.mean("bits", **cell), results.mean("fd", **cell)
-            panel.scatter(*place, color=f"C{colour}", marker=marker, label=f"{row}, {objective}")
+    for cell in (entry.labels for entry in results.entries):
+        colour, marker = (results.axes[axis].index(label) for axis, label in cell.items())
+        place = results.mean("bits", **cell), results.mean("fd", **cell)
+        panel.scatter(*place, color=f"C{colour}", marker="osD"[marker], label=", ".join(cell.values()))
     ticks = [2.7, 3.0, 3.4, 6, 10, 14]  # x0 with L_simple is far off
     panel.set(xscale="log", xlabel="bound, bits/dim", ylabel="Frechet distance")
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

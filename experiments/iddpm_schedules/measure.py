@@ -33,11 +33,10 @@ def figure(results: Results, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     picture, panel = plt.subplots(figsize=(6, 4), layout="constrained")
-    for colour, row in enumerate(results.axes["schedule"]):
-        for marker, objective in zip("osD", results.axes["objective"]):
-            cell = {"schedule": row, "objective": objective}
-            place = results.mean("bits", **cell), results.mean("fd", **cell)
-            panel.scatter(*place, color=f"C{colour}", marker=marker, label=f"{row}, {objective}")
+    for cell in (entry.labels for entry in results.entries):
+        colour, marker = (results.axes[axis].index(label) for axis, label in cell.items())
+        place = results.mean("bits", **cell), results.mean("fd", **cell)
+        panel.scatter(*place, color=f"C{colour}", marker="osD"[marker], label=", ".join(cell.values()))
     panel.set(xlabel="bound, bits/dim", ylabel="Frechet distance")
     panel.legend(fontsize=7)
     picture.savefig(path, bbox_inches="tight")
