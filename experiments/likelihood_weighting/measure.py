@@ -68,7 +68,7 @@ def on_digits(seed: int, denoiser: Denoiser, test: torch.Tensor, draws: int, ste
         return levels.bits_per_dim(nats.mean(), x[0].numel()).item()
 
     def flow(steps: int) -> float:
-        solver = FixedSteps(steps, rho=20)
+        solver = FixedSteps(steps, rho=20.0)
         nll = ProbabilityFlowNLL(Hutchinson(projections=2), solver, t_min=T_MIN, scale=0.75)
         return bits(nll(denoiser, x, seed=seed))
 
