@@ -83,7 +83,7 @@ def figure(results: Results, path: Path) -> None:
         title = f"{'digits, EDM' if data == 'digits' else f'Gaussian, {name.upper()}'}, {grid} grid"
         panel.set(xlabel="calls of the denoiser", title=title, xticks=nfe, xticklabels=nfe)
     panels[0].set(ylabel="whitened W2")
-    panels[2].set(ylabel="Frechet distance")
+    panels[2].set(ylabel="Frechet distance", yscale="linear", ylim=(0, None))
     panels[2].legend()
     picture.savefig(path, bbox_inches="tight")
     plt.close(picture)
