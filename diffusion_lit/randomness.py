@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["Randomness", "weyl"]
+__all__ = ["Randomness", "beside", "weyl"]
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed 64-bit integer
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
@@ -68,6 +68,12 @@ class Randomness:
         angle = (words & 0xFFFFFFFF).to(work).mul_(2 * math.pi * 2.0**-32)
         pair = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
         return pair.flatten(1)[:, :count].to(dtype).reshape(len(words), *event)
+
+
+def beside(ids: Int64[Tensor, "batch *names"], stream: int) -> Int64[Tensor, "batch more_names"]:
+    """Name another stream of the same samples: (B,) or (B, K) integers and one more, (B, 2) or (B, K + 1)."""
+    names = ids.reshape(len(ids), math.prod(ids.shape[1:]))
+    return torch.cat((names, names.new_full((len(ids), 1), stream)), dim=1)
 
 
 def weyl(seed: int, positions: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:

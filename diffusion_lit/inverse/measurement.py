@@ -14,7 +14,7 @@ from diffusion_lit.inverse.operators.base import Operator
 from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.inverse.operators.whitening import Whitening
 from diffusion_lit.inverse.solvers import conjugate_gradient
-from diffusion_lit.randomness import Randomness
+from diffusion_lit.randomness import Randomness, beside
 
 __all__ = ["GaussianNoise", "Measurement"]
 
@@ -70,9 +70,8 @@ class Measurement:
         batched = x.ndim == len(operator.x_shape) + 1
         images = x if batched else x[None]
         ids = torch.arange(len(images)) if ids is None else ids
-        names = torch.stack((ids, torch.full_like(ids, _NOISE_STREAM)), dim=1)
         y = operator(images)
-        y = noise.sample(y, Randomness(seed, names, y.device))
+        y = noise.sample(y, Randomness(seed, beside(ids, _NOISE_STREAM), y.device))
         return cls(y if batched else y[0], operator, noise)
 
     @property

@@ -7,14 +7,13 @@ of the noisy pixels bound those of the whole ones from above.
 import math
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from diffusion_lit.denoise import Batch, Denoiser
+from diffusion_lit.denoise import Batch
 from diffusion_lit.errors import UserError
-from diffusion_lit.objectives.base import Objective
-from diffusion_lit.randomness import Randomness
+from diffusion_lit.objectives.base import Objective, Prepared
+from diffusion_lit.randomness import Randomness, beside
 
 __all__ = ["Dequantisation", "Dequantised"]
 
@@ -51,9 +50,7 @@ class Dequantisation:
             seed: with an id it names a sample's noise.
             ids: (B,) names of the samples.
         """
-        names = ids.reshape(len(ids), -1)
-        names = torch.cat((names, torch.full_like(names[:, :1], _STREAM)), dim=1)
-        u = Randomness(seed, names, x.device).uniform(*x.shape[1:])
+        u = Randomness(seed, beside(ids, _STREAM), x.device).uniform(*x.shape[1:])
         levels = ((x.double() - self.low) / self.width).round()
         return (self.low + self.width * (levels + u - 0.5)).to(x.dtype)
 
@@ -65,7 +62,7 @@ class Dequantisation:
         return nats / (dims * math.log(2)) - math.log2(self.width)
 
 
-class Dequantised:
+class Dequantised(Prepared):
     """An objective on dequantised data, with fresh noise at each position of the stream.
 
     Args:
@@ -74,25 +71,10 @@ class Dequantised:
     """
 
     def __init__(self, objective: Objective, dequantisation: Dequantisation):
-        self.objective, self.dequantisation, self.times = objective, dequantisation, objective.times
+        super().__init__(objective)
+        self.dequantisation = dequantisation
 
-    def __call__(
-        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
-    ) -> Float[Tensor, " batch"]:
-        """Return the objective's loss (B,) of x_0 (B, *) with noise named by (seed, positions)."""
-        noisy = self.dequantisation(x_0, seed=seed, ids=positions)
-        return self.objective(denoiser, noisy, seed=seed, positions=positions, **condition)
-
-    def loss_at(
-        self,
-        denoiser: Denoiser,
-        x_0: Batch,
-        t: Float[Tensor, " batch"],
-        *,
-        seed: int,
-        positions: Int64[Tensor, " batch"],
-        **condition,
-    ) -> Float[Tensor, " batch"]:
-        """The same at given times t (B,), for objectives that have it."""
-        noisy = self.dequantisation(x_0, seed=seed, ids=positions)
-        return self.objective.loss_at(denoiser, noisy, t, seed=seed, positions=positions, **condition)
+    def prepare(
+        self, x_0: Batch, condition: dict[str, Tensor], seed: int, positions: Int64[Tensor, " batch"]
+    ) -> tuple[Batch, dict[str, Tensor]]:
+        return self.dequantisation(x_0, seed=seed, ids=positions), condition

@@ -24,15 +24,19 @@ class Reference:
 
     def distances(self, samples: Float[Tensor, "m c h w"]) -> tuple[float, float]:
         """Return Frechet and kernel distance of samples (M, C, H, W), rounded to bytes as real images are."""
-        moments, features = self._see(((samples.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1)
+        moments, features = self._see(_rounded(samples))
         return self.moments.distance(moments), kernel_distance(features, self.features)
 
     def frechet(self, samples: Float[Tensor, "m c h w"]) -> float:
         """Return the Frechet distance alone."""
-        return self.distances(samples)[0]
+        return self.moments.distance(gather(extract(self.extractor, _rounded(samples))))
 
     def _see(self, images: Tensor) -> tuple[Gaussian, Tensor]:
         features = extract(self.extractor, images)
         rows = Features().to(features.device)
         rows.update(features)
         return gather(features), rows.compute()
+
+
+def _rounded(samples: Tensor) -> Tensor:
+    return ((samples.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1

@@ -1,5 +1,6 @@
 """The one contract of objectives."""
 
+from abc import abstractmethod
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
@@ -9,7 +10,7 @@ from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.objectives.times import TimeSampler
 from diffusion_lit.randomness import weyl
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "Prepared"]
 
 
 @runtime_checkable
@@ -49,3 +50,39 @@ class Objective(Protocol):
     ) -> Float[Tensor, " batch"]:
         """The same at given times t (B,)."""
         ...
+
+
+class Prepared(Objective):
+    """An objective of data or conditions that are changed first, each by noise that (seed, position) names.
+
+    Args:
+        objective: any objective.
+    """
+
+    def __init__(self, objective: Objective):
+        self.objective, self.times = objective, objective.times
+
+    @abstractmethod
+    def prepare(
+        self, x_0: Batch, condition: dict[str, Tensor], seed: int, positions: Int64[Tensor, " batch"]
+    ) -> tuple[Batch, dict[str, Tensor]]:
+        """Return what takes the place of x_0 (B, *) and of the condition."""
+
+    def __call__(
+        self, denoiser: Denoiser, x_0: Batch, *, seed: int, positions: Int64[Tensor, " batch"], **condition
+    ) -> Float[Tensor, " batch"]:
+        x_0, condition = self.prepare(x_0, condition, seed, positions)
+        return self.objective(denoiser, x_0, seed=seed, positions=positions, **condition)
+
+    def loss_at(
+        self,
+        denoiser: Denoiser,
+        x_0: Batch,
+        t: Float[Tensor, " batch"],
+        *,
+        seed: int,
+        positions: Int64[Tensor, " batch"],
+        **condition,
+    ) -> Float[Tensor, " batch"]:
+        x_0, condition = self.prepare(x_0, condition, seed, positions)
+        return self.objective.loss_at(denoiser, x_0, t, seed=seed, positions=positions, **condition)

@@ -11,7 +11,7 @@ from diffusion_lit.inverse.guidance import MMPS, Guidance
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.inverse.posterior.paths import GuidedChain
-from diffusion_lit.randomness import Randomness
+from diffusion_lit.randomness import Randomness, beside
 
 __all__ = ["PathMetropolis"]
 
@@ -37,26 +37,25 @@ class PathMetropolis(Method):
     def __init__(self, steps: int = 100, proposals: int = 8, guidance: Guidance | None = None):
         if proposals < 1:
             raise UserError(f"proposals: {proposals} < 1; one path is the guidance itself, more are tested")
-        self.guidance = guidance or MMPS(steps)
-        self.chain, self.proposals = GuidedChain(self.guidance), proposals
+        self.chain, self.proposals = GuidedChain(guidance or MMPS(steps)), proposals
 
     @property
     def nfe(self) -> int:
-        return self.proposals * self.guidance.nfe
+        return self.proposals * self.chain.nfe
 
     @property
     def vjps(self) -> int:
-        return self.proposals * (self.guidance.nfe - 1) * self.guidance.vjps_per_call
+        return self.proposals * self.chain.vjps
 
     def draw(
         self, denoiser: Denoiser, measurement: Measurement, ids: Int64[Tensor, "batch *names"], seed: int, **condition
     ) -> Float[Tensor, "batch *x_shape"]:
-        names, device = ids.reshape(len(ids), -1), denoiser.reference.device
-        test = Randomness(seed, torch.cat((names, torch.full_like(names[:, :1], -1)), dim=1), device)
+        device = denoiser.reference.device
+        test = Randomness(seed, beside(ids, -1), device)
         x, log_w = None, None
         for number in range(self.proposals):
-            streams = torch.cat((names, torch.full_like(names[:, :1], number)), dim=1)
-            path, log_of_path = self.chain(denoiser, measurement, Randomness(seed, streams, device), **condition)
+            noise = Randomness(seed, beside(ids, number), device)
+            path, log_of_path = self.chain(denoiser, measurement, noise, **condition)
             if x is None or log_w is None:
                 x, log_w = path, log_of_path
                 continue

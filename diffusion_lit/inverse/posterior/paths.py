@@ -50,6 +50,16 @@ class GuidedChain:
             )
         self.guidance, self.sampler = guidance, guidance.sampler
 
+    @property
+    def nfe(self) -> int:
+        """Calls of the denoiser a path."""
+        return self.sampler.nfe
+
+    @property
+    def vjps(self) -> int:
+        """Vector-Jacobian products a path; the step to the data takes none."""
+        return (self.nfe - 1) * self.guidance.vjps_per_call
+
     def __call__(
         self, denoiser: Denoiser, measurement: Measurement, noise: Randomness, **condition
     ) -> tuple[Batch, Weights]:

@@ -11,7 +11,7 @@ from diffusion_lit.inverse.guidance import MMPS, Guidance
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.inverse.posterior.paths import GuidedChain
-from diffusion_lit.randomness import Randomness
+from diffusion_lit.randomness import Randomness, beside
 
 __all__ = ["PathResampling", "systematic"]
 
@@ -51,17 +51,16 @@ class PathResampling(Method):
     def __init__(self, steps: int = 100, particles: int = 256, guidance: Guidance | None = None):
         if particles < 2:
             raise UserError(f"particles: {particles} < 2; a population has two or more")
-        self.guidance = guidance or MMPS(steps)
-        self.chain, self.particles = GuidedChain(self.guidance), particles
+        self.chain, self.particles = GuidedChain(guidance or MMPS(steps)), particles
 
     @property
     def nfe(self) -> int:
         """Calls a sample, if whole populations are asked for."""
-        return self.guidance.nfe
+        return self.chain.nfe
 
     @property
     def vjps(self) -> int:
-        return (self.guidance.nfe - 1) * self.guidance.vjps_per_call
+        return self.chain.vjps
 
     def draw(
         self, denoiser: Denoiser, measurement: Measurement, ids: Int64[Tensor, "batch *names"], seed: int, **condition
@@ -76,8 +75,7 @@ class PathResampling(Method):
         particles = torch.arange(count, device=ids.device).repeat(len(first))[:, None]
         streams = torch.cat((population[first].repeat_interleave(count, 0), particles), dim=1)
         x, log_w = self.chain(denoiser, of_each, Randomness(seed, streams, device), **condition)
-        own = torch.cat((population[first], torch.full_like(first[:, None], -1)), dim=1)
-        luck = Randomness(seed, own, device)
+        luck = Randomness(seed, beside(population[first], -1), device)
         taken = systematic(log_w.reshape(len(first), count), luck.uniform())
         taken = taken.gather(1, luck.uniform(count).argsort(1))  # in random order: a part of them is a fair part
         place = (names[:, -1] % count).to(device)
