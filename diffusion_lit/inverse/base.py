@@ -11,6 +11,7 @@ from torch import Tensor
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
+from diffusion_lit.inverse.noise import GaussianNoise
 from diffusion_lit.inverse.operators.base import Operator
 
 __all__ = ["Method"]
@@ -21,9 +22,11 @@ class Method(ABC):
 
     Attributes:
         needs: the kind of operator that the method works with.
+        needs_noise: whether it divides by the variance of the noise.
     """
 
     needs: ClassVar[type[Operator]] = Operator
+    needs_noise: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -64,12 +67,17 @@ class Method(ABC):
             condition: passed on to the denoiser, for the flat batch of B * samples.
 
         Raises:
-            UserError: the method does not fit the operator, or ids do not fit.
+            UserError: the method does not fit the operator or the noise, ids do not fit, or a sample is not finite.
         """
         if not isinstance(measurement.operator, self.needs):
             raise UserError(
                 f"{type(self).__name__} works with {self.needs.__name__} operators, not with "
                 f"{type(measurement.operator).__name__}; choose another method, or describe the operator as such"
+            )
+        if self.needs_noise and isinstance(measurement.noise, GaussianNoise) and measurement.noise.variance <= 0:
+            raise UserError(
+                f"{type(self).__name__} divides by the variance of the noise, which is {measurement.noise.variance:g}; "
+                f"give a small sigma > 0, or choose a method for measurements without noise (ddnm, replacement)"
             )
         leading = (len(measurement.y), samples) if measurement.batched else (samples,)
         ids = torch.arange(math.prod(leading)).reshape(leading) if ids is None else ids
@@ -81,4 +89,11 @@ class Method(ABC):
         with torch.inference_mode(False), torch.no_grad():
             measurement = measurement.repeat(samples).to(denoiser.reference.device)
             x = self.draw(denoiser, measurement, ids.reshape(-1, *ids.shape[len(leading) :]).clone(), seed, **condition)
+        bad = ~x.flatten(1).isfinite().all(1)
+        if bool(bad.any()):
+            raise UserError(
+                f"{type(self).__name__}: {int(bad.sum())} of {len(x)} samples are not finite, the first has ids "
+                f"{ids.reshape(len(x), -1)[bad.cpu()][0].tolist()}; the method's step is too long for this measurement, "
+                f"or the denoiser returns such numbers"
+            )
         return x.reshape(*leading, *measurement.operator.x_shape)
