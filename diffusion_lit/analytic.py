@@ -79,15 +79,33 @@ class GaussianMixtureDenoiser(Denoiser):
         logits = self.weights.log() - (centred**2 / variance + variance.log()).sum(-1) / 2
         return logits.softmax(-1), mean, self.eigenvalues * sigma**2 / variance
 
-    def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
+    def _isotropic(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (B, d) of x_0 given x_t by products of matrices; no (B, K, d) is made."""
+        alpha, sigma = (c.reshape(-1, 1) for c in self.schedule(t.double().to(x_t.device)))
+        x, value = x_t.double().flatten(1), self.eigenvalues[:, 0]
+        variance = alpha**2 * value + sigma**2  # (1 or B, K), of x_t
+        square = x.square().sum(1, keepdim=True) - 2 * alpha * x @ self.means.mT
+        square = square + alpha**2 * self.means.square().sum(1)  # |x - alpha m|^2
+        share = (self.weights.log() - (square / variance + x.shape[1] * variance.log()) / 2).softmax(-1)
+        gain = alpha * value / variance
+        rest = 1 - alpha * gain  # E[x_0 | x_t, k] = rest m + gain x
+        by_gain, by_rest = (share * gain).sum(1, keepdim=True), share * rest
+        mean = by_rest @ self.means + by_gain * x
+        second = by_rest * rest @ self.means.square() + 2 * (by_rest * gain @ self.means) * x
+        second = second + (share * gain**2).sum(1, keepdim=True) * x.square()
+        within = (share * value * sigma**2 / variance).sum(1, keepdim=True)
+        return mean, within + (second - mean.square()).clamp_min(0)
+
+    def _full(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         share, means, values = self._components(x_t, t)
         mean = torch.einsum("bk,bkd->bd", share, means)
-        if len(self.eigenvectors):
-            within = torch.einsum("kij,bkj->bki", self.eigenvectors**2, values)
-        else:
-            within = values
-        variance = torch.einsum("bk,bkd->bd", share, within + (means - mean[:, None]) ** 2)
-        return Posterior(mean.reshape(x_t.shape).to(x_t.dtype), variance.reshape(x_t.shape).to(x_t.dtype))
+        within = torch.einsum("kij,bkj->bki", self.eigenvectors**2, values)
+        return mean, torch.einsum("bk,bkd->bd", share, within + (means - mean[:, None]) ** 2)
+
+    def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
+        moments = (self._full if len(self.eigenvectors) else self._isotropic)(x_t, t)
+        mean, variance = (moment.reshape(x_t.shape).to(x_t.dtype) for moment in moments)
+        return Posterior(mean, variance)
 
     def covariance(self, x_t: Batch, t: Float[Tensor, "*times"]) -> Float[Tensor, "batch d d"]:
         """Cov[x_0 | x_t], exact; equals (sigma^2 / alpha) dD/dx_t (Tweedie's second formula)."""
