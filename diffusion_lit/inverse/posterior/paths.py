@@ -22,6 +22,7 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.guidance.base import Guidance
 from diffusion_lit.inverse.measurement import Measurement
+from diffusion_lit.inverse.proximal import matheron
 from diffusion_lit.inverse.tangent import Tangent
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.reverse import bridge
@@ -102,13 +103,9 @@ class GuidedChain:
     ) -> tuple[Batch, Weights]:
         """The step to the data: x_0 ~ N(D, r^2) given y, by Matheron's rule, and the weight of y."""
         alpha, sigma = denoiser.schedule(t)
-        operator, spread = measurement.linear, (sigma / alpha) ** 2
+        spread = (sigma / alpha) ** 2
         with torch.no_grad():
             mean = denoiser(x, t, **condition).mean.double()
         residual, law = measurement.residual(mean), measurement.gaussian(mean)
         log_w = log_w - (residual * measurement.gram_solve(residual, spread, law)).flatten(1).sum(1) / 2
-        drawn = mean + spread.sqrt() * noise.normal(*x.shape[1:], dtype=torch.float64)
-        y = operator.observe(operator(drawn))
-        apart = measurement.residual(drawn) - operator.place(law.sample(y, noise) - y)
-        x_0 = drawn + spread * operator.transpose(measurement.gram_solve(apart, spread, law))
-        return x_0.to(x), log_w
+        return matheron(measurement, mean, spread, law, noise).to(x), log_w
