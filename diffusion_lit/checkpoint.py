@@ -4,32 +4,62 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from torch import Tensor
 
+from diffusion_lit.adapters import DiffusersFolder
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
 
-__all__ = ["assemble", "load", "locate", "put", "read", "weights"]
+__all__ = ["Prior", "assemble", "load", "load_prior", "locate", "put", "read", "weights"]
+
+
+class Prior(NamedTuple):
+    """A denoiser and where it is from.
+
+    Attributes:
+        denoiser: on the CPU and in eval mode.
+        shape: of the samples that it was trained on, such as (C, H, W).
+        file: of its weights.
+        folder: of the run or the model.
+    """
+
+    denoiser: Denoiser
+    shape: tuple[int, ...]
+    file: Path
+    folder: Path
 
 
 def load(path: str | Path, ema: float | None = None) -> Denoiser:
-    """Return the denoiser of a checkpoint or of a run folder, on the CPU and in eval mode.
+    """Return the denoiser of a checkpoint, of a run folder or of a diffusers folder, on the CPU and in eval mode.
 
     Args:
-        path: a .ckpt file, or a run folder, whose last checkpoint is taken.
+        path: a .ckpt file, a run folder, whose last checkpoint is taken, or a folder that diffusers wrote.
         ema: width of the averaged weights; None takes the first that was kept, 0 the weights of the last step.
 
     Raises:
         UserError: no such file, a damaged one, one that holds pickled code (which is never executed), or no such
             average.
     """
+    return load_prior(path, ema).denoiser
+
+
+def load_prior(path: str | Path, ema: float | None = None) -> Prior:
+    """Return the denoiser and what is known of it; see `load`."""
+    path = Path(path)
+    if DiffusersFolder.is_one(path):
+        if ema:
+            raise UserError(f"{path}: a diffusers folder holds no averages; leave out ema, or set it to 0")
+        folder = DiffusersFolder.read(path)
+        return Prior(folder.load(), folder.shape, folder.weights, path)
     file = locate(path)
-    return assemble(read(file), ema, file)
+    checkpoint = read(file)
+    denoiser = assemble(checkpoint, ema, file)
+    return Prior(denoiser, tuple(checkpoint["diffusion_lit"].get("shape", ())), file, file.parent.parent)
 
 
 def assemble(checkpoint: Mapping[str, Any], ema: float | None, file: Path) -> Denoiser:
