@@ -1,7 +1,7 @@
 """Posterior methods by name: methods["mmps"](steps=100)(denoiser, measurement, samples=16, seed=0)."""
 
 from diffusion_lit.inverse.base import Method
-from diffusion_lit.inverse.guidance import MMPS, PiGDM
+from diffusion_lit.inverse.guidance import MMPS, SDA, PiGDM
 from diffusion_lit.inverse.posterior import DPS, PathMetropolis, PathResampling, RePaint, Replacement
 
 __all__ = ["Method", "methods"]
@@ -14,4 +14,5 @@ methods: dict[str, type[Method]] = {
     "mmps": MMPS,
     "path_metropolis": PathMetropolis,
     "path_resampling": PathResampling,
+    "sda": SDA,
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.errors import UserError
+from diffusion_lit.noise import Schedule
 
 __all__ = ["Tangent"]
 
@@ -21,6 +22,8 @@ class Tangent:
         mean: (B, *) D(x_t, t), on the graph.
         variance: (B, *) of x_0 given x_t, if the denoiser says so.
         alpha, sigma: () or (B,), float64, of time t.
+        t: () or (B,), the time.
+        schedule: of the noise.
     """
 
     x_t: Batch
@@ -28,6 +31,8 @@ class Tangent:
     variance: Batch | None
     alpha: Float[Tensor, "*times"]
     sigma: Float[Tensor, "*times"]
+    t: Float[Tensor, "*times"]
+    schedule: Schedule
 
     @classmethod
     def at(cls, denoiser: Denoiser, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> "Tangent":
@@ -46,7 +51,17 @@ class Tangent:
                 f"{type(denoiser).__name__}: its mean carries no gradient to x_t, which this method needs; remove "
                 f"no_grad or detach from its forward, or use a method without vector-Jacobian products"
             )
-        return cls(x, mean, None if variance is None else variance.detach(), alpha, sigma)
+        variance = None if variance is None else variance.detach()
+        return cls(x, mean, variance, alpha, sigma, t, denoiser.schedule)
+
+    @classmethod
+    def free(cls, denoiser: Denoiser, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> "Tangent":
+        """Call the denoiser once without a graph, for methods that take no vector-Jacobian product."""
+        with torch.inference_mode(False), torch.no_grad():
+            x, t = x_t.clone(), t.clone()
+            posterior = denoiser(x, t, **condition)
+            alpha, sigma = denoiser.schedule(t.double().to(x.device))
+        return cls(x, posterior.mean, posterior.variance, alpha, sigma, t, denoiser.schedule)
 
     def vjp(self, v: Batch) -> Batch:
         """J^T v, one vector-Jacobian product."""

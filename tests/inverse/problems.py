@@ -36,8 +36,12 @@ def image_problem(count: int = 2) -> tuple[GaussianDenoiser, Tensor]:
 
 def whitened(x: Tensor, posterior: GaussianMixtureDenoiser) -> tuple[float, float]:
     """Return |bias| and the 2-Wasserstein distance of the fitted Gaussian to the posterior, both whitened by it."""
-    basis, values = posterior.eigenvectors[0], posterior.eigenvalues[0]
-    z = (x - posterior.means[0]) @ basis / values.sqrt()
-    bias = z.mean(0)
-    spread = torch.linalg.eigvalsh(torch.cov(z.mT)).clamp_min(0).sqrt() - 1
+    return whitened_law(x.mean(0), torch.cov(x.mT), posterior)
+
+
+def whitened_law(mean: Tensor, covariance: Tensor, posterior: GaussianMixtureDenoiser) -> tuple[float, float]:
+    """The same for N(mean, covariance)."""
+    root = posterior.eigenvectors[0] / posterior.eigenvalues[0].sqrt()
+    bias = (mean - posterior.means[0]) @ root
+    spread = torch.linalg.eigvalsh(root.mT @ covariance @ root).clamp_min(0).sqrt() - 1
     return float(bias.norm()), float((bias.square().sum() + spread.square().sum()).sqrt())

@@ -3,5 +3,6 @@
 from diffusion_lit.inverse.guidance.base import Guidance, GuidedDenoiser
 from diffusion_lit.inverse.guidance.mmps import MMPS
 from diffusion_lit.inverse.guidance.pigdm import PiGDM
+from diffusion_lit.inverse.guidance.sda import SDA, ByNoise
 
-__all__ = ["MMPS", "Guidance", "GuidedDenoiser", "PiGDM"]
+__all__ = ["MMPS", "SDA", "ByNoise", "Guidance", "GuidedDenoiser", "PiGDM"]

@@ -69,7 +69,8 @@ class GuidedDenoiser(Denoiser):
 
     def forward(self, x_t: Batch, t: Float[Tensor, "*times"], **condition) -> Posterior:
         with torch.inference_mode(False):
-            at = Tangent.at(self.denoiser, x_t, t, **condition)
+            point = Tangent.at if self.guidance.vjps_per_call else Tangent.free
+            at = point(self.denoiser, x_t, t, **condition)
             with torch.no_grad():
                 score = self.guidance.likelihood_score(at, self.measurement).double()
                 return Posterior(at.mean.detach() + (expand(at.sigma**2 / at.alpha, score) * score).to(x_t))
