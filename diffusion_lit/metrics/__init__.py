@@ -1,1 +1,1 @@
-"""Image metrics: per-image PSNR, SSIM and LPIPS; Frechet and kernel distances between populations."""
+"""Metrics: of images (PSNR, SSIM, LPIPS), of populations of them (Frechet, kernel), and of posterior samples."""
