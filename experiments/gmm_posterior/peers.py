@@ -1,7 +1,7 @@
 """Other libraries' methods on the same problems with the same denoiser: (problem, steps, n, seed) -> samples (n, d).
 
-azula >= 0.11 and deepinv >= 0.5, the extra `[peers]`; their defaults, but DPS with a norm of each sample, as its paper
-has it, and azula's samplers started at the data's mean and variance, as its `init` offers.
+azula >= 0.11 and deepinv >= 0.5, the extra `[peers]`; their defaults, but MMPS with as many iterations as
+the system has unknowns, DPS with a norm of each sample, as its paper has it, and azula's samplers started at the data's mean and variance, as its `init` offers.
 """
 
 from functools import partial
@@ -40,7 +40,7 @@ def azula_mmps(problem: Any, steps: int, n: int, seed: int) -> Tensor:
     from azula.sample import DDPMSampler
 
     noise = IsotropicCovariance(torch.tensor(problem.sigma**2, dtype=torch.float64))
-    guided = MMPSDenoiser(_azula(problem), problem.y, problem.apply, noise)
+    guided = MMPSDenoiser(_azula(problem), problem.y, problem.apply, noise, iterations=len(problem.y))
     return _start(DDPMSampler(guided, steps=steps, silent=True, dtype=torch.float64), problem, n, seed)
 
 
