@@ -14,18 +14,23 @@ from diffusion_lit.analytic import GaussianMixtureDenoiser
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 
-__all__ = ["Checkerboard", "Mixture", "Toy", "gaussian", "grid", "moons", "ring"]
+__all__ = ["Checkerboard", "Mixture", "Source", "Toy", "gaussian", "grid", "moons", "ring"]
 
 Points = Float64[Tensor, "batch d"]
 
 
 @runtime_checkable
-class Toy(Protocol):
-    """What training and evaluation need of a distribution on R^d."""
+class Source(Protocol):
+    """What training needs of a distribution on R^d: fresh samples, one a stream."""
 
     size: int
 
     def draw(self, noise: Randomness) -> Points: ...
+
+
+@runtime_checkable
+class Toy(Source, Protocol):
+    """A source whose density is known, for evaluation."""
 
     def log_prob(self, x: Float[Tensor, "batch d"]) -> Float64[Tensor, " batch"]: ...
 

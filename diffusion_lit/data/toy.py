@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.randomness import Randomness
-from diffusion_lit.toys import Toy
+from diffusion_lit.toys import Source
 
 __all__ = ["ToyDataModule"]
 
@@ -33,7 +33,7 @@ class ToyDataModule(LightningDataModule):
     classes = None
     splits = tuple(_SPLITS)
 
-    def __init__(self, toy: Toy, batch_size: int, seed: int = 0, scale: float = 1.0, images_seen: int = 0):
+    def __init__(self, toy: Source, batch_size: int, seed: int = 0, scale: float = 1.0, images_seen: int = 0):
         super().__init__()
         self.toy, self.batch_size, self.seed, self.scale, self.images_seen = toy, batch_size, seed, scale, images_seen
 
