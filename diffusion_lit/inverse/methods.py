@@ -1,8 +1,8 @@
 """Posterior methods by name: methods["mmps"](steps=100)(denoiser, measurement, samples=16, seed=0)."""
 
 from diffusion_lit.inverse.base import Method
-from diffusion_lit.inverse.guidance import MMPS, SDA, PiGDM
-from diffusion_lit.inverse.posterior import DPS, PathMetropolis, PathResampling, RePaint, Replacement
+from diffusion_lit.inverse.guidance import MMPS, SDA, PiGDM, TractableSteering
+from diffusion_lit.inverse.posterior import DPS, FPS, TDS, MCGDiff, PathMetropolis, PathResampling, RePaint, Replacement
 
 __all__ = ["Method", "methods"]
 
@@ -14,5 +14,9 @@ methods: dict[str, type[Method]] = {
     "mmps": MMPS,
     "path_metropolis": PathMetropolis,
     "path_resampling": PathResampling,
+    "tds": TDS,
+    "mcgdiff": MCGDiff,
+    "fps": FPS,
+    "tractable_steering": TractableSteering,
     "sda": SDA,
 }
