@@ -1,8 +1,20 @@
 """Posterior methods by name: methods["mmps"](steps=100)(denoiser, measurement, samples=16, seed=0)."""
 
 from diffusion_lit.inverse.base import Method
-from diffusion_lit.inverse.guidance import MMPS, SDA, PiGDM, TractableSteering
-from diffusion_lit.inverse.posterior import DPS, FPS, TDS, MCGDiff, PathMetropolis, PathResampling, RePaint, Replacement
+from diffusion_lit.inverse.guidance import ALD, DPS, JFPS, MMPS, SDA, TMPD, Convolved, PiGDM, TractableSteering
+from diffusion_lit.inverse.posterior import (
+    FPS,
+    ILVR,
+    MCG,
+    TDS,
+    MCGDiff,
+    PathMetropolis,
+    PathResampling,
+    PlugAndPlay,
+    RePaint,
+    Replacement,
+    ScoreSDEProjection,
+)
 
 __all__ = ["Method", "methods"]
 
@@ -19,4 +31,12 @@ methods: dict[str, type[Method]] = {
     "fps": FPS,
     "tractable_steering": TractableSteering,
     "sda": SDA,
+    "ald": ALD,
+    "convolved": Convolved,
+    "tmpd": TMPD,
+    "jfps": JFPS,
+    "score_sde_projection": ScoreSDEProjection,
+    "ilvr": ILVR,
+    "mcg": MCG,
+    "plug_and_play": PlugAndPlay,
 }

@@ -8,8 +8,7 @@ import torch
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, methods
 from diffusion_lit.inverse.operators import operators
-from diffusion_lit.inverse.posterior import DPS, RePaint, Replacement
-from diffusion_lit.inverse.posterior.base import ancestral
+from diffusion_lit.inverse.posterior import RePaint, Replacement
 from diffusion_lit.inverse.posterior.repaint import forward_jump, schedule_jumps
 from diffusion_lit.inverse.posterior.replacement import replace
 from diffusion_lit.noise import VP
@@ -19,26 +18,6 @@ from tests.inverse.problems import gaussian_problem, image_problem
 
 def at(t: float) -> torch.Tensor:
     return torch.tensor(t, dtype=torch.float64)
-
-
-def test_dps_step_is_its_formula() -> None:
-    denoiser, measurement = gaussian_problem(3)
-    a = measurement.operator.matrix()
-    x, t, s = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64), at(0.5), at(0.45)
-    mean = denoiser(x, t).mean
-    jacobian = torch.func.jacrev(lambda p: denoiser(p[None], t).mean[0])(x[0])  # constant: the data are Gaussian
-    residual = measurement.y - mean @ a.mT
-    gradient = -(residual / residual.norm(dim=1, keepdim=True)) @ a @ jacobian
-    step = ancestral(VP(), mean, x, t, s, Randomness(1, torch.arange(5)))
-    actual = DPS(zeta=0.7).step(denoiser, measurement, x, t, s, Randomness(1, torch.arange(5)))
-    torch.testing.assert_close(actual, step - 0.7 * gradient, atol=1e-10, rtol=1e-10)
-
-
-def test_dps_is_finite_where_the_data_are_met() -> None:
-    denoiser, measurement = gaussian_problem(3)
-    x, t = torch.zeros(1, 4, dtype=torch.float64), at(0.5)
-    met = Measurement(measurement.operator(denoiser(x, t).mean)[0], measurement.operator, GaussianNoise(0.0))
-    assert bool(DPS().step(denoiser, met, x, t, at(0.4), Randomness(1, torch.arange(1))).isfinite().all())
 
 
 @pytest.mark.parametrize("sigma_y", [0.0, 0.2])
@@ -119,6 +98,6 @@ def test_bad_input() -> None:
         with pytest.raises(UserError, match="works with Inpainting operators, not with MatrixOperator"):
             methods[name](steps=2)(denoiser, measurement)
     with pytest.raises(UserError, match="steps: 0"):
-        DPS(steps=0)
+        methods["ilvr"](steps=0)
     with pytest.raises(UserError, match="jump_length 0"):
         RePaint(jump_length=0)

@@ -1,28 +1,34 @@
 """Methods with a step of their own, one a file."""
 
 from diffusion_lit.inverse.posterior.base import Stepwise
-from diffusion_lit.inverse.posterior.dps import DPS
 from diffusion_lit.inverse.posterior.fps import FPS
+from diffusion_lit.inverse.posterior.ilvr import ILVR
+from diffusion_lit.inverse.posterior.mcg import MCG
 from diffusion_lit.inverse.posterior.mcgdiff import MCGDiff
 from diffusion_lit.inverse.posterior.metropolis import PathMetropolis
+from diffusion_lit.inverse.posterior.plug_and_play import PlugAndPlay
 from diffusion_lit.inverse.posterior.population import Population
 from diffusion_lit.inverse.posterior.repaint import RePaint
 from diffusion_lit.inverse.posterior.replacement import Replacement
 from diffusion_lit.inverse.posterior.resampled import PathResampling
+from diffusion_lit.inverse.posterior.score_sde_projection import ScoreSDEProjection
 from diffusion_lit.inverse.posterior.tds import TDS
 from diffusion_lit.inverse.posterior.twists import IsotropicTwist, TweedieTwist, Twist
 
 __all__ = [
-    "DPS",
     "FPS",
+    "ILVR",
+    "MCG",
     "TDS",
     "IsotropicTwist",
     "MCGDiff",
     "PathMetropolis",
     "PathResampling",
+    "PlugAndPlay",
     "Population",
     "RePaint",
     "Replacement",
+    "ScoreSDEProjection",
     "Stepwise",
     "TweedieTwist",
     "Twist",
