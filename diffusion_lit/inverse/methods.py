@@ -3,10 +3,15 @@
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.guidance import ALD, DPS, JFPS, MMPS, SDA, TMPD, Convolved, PiGDM, TractableSteering
 from diffusion_lit.inverse.posterior import (
+    DDNM,
+    DDRM,
     FPS,
     ILVR,
     MCG,
+    SNIPS,
     TDS,
+    DDNMPlus,
+    DiffPIR,
     MCGDiff,
     PathMetropolis,
     PathResampling,
@@ -39,4 +44,9 @@ methods: dict[str, type[Method]] = {
     "ilvr": ILVR,
     "mcg": MCG,
     "plug_and_play": PlugAndPlay,
+    "ddrm": DDRM,
+    "snips": SNIPS,
+    "ddnm": DDNM,
+    "ddnm_plus": DDNMPlus,
+    "diffpir": DiffPIR,
 }

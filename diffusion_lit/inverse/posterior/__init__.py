@@ -1,6 +1,9 @@
 """Methods with a step of their own, one a file."""
 
 from diffusion_lit.inverse.posterior.base import Stepwise
+from diffusion_lit.inverse.posterior.ddnm import DDNM, DDNMPlus
+from diffusion_lit.inverse.posterior.ddrm import DDRM
+from diffusion_lit.inverse.posterior.diffpir import DiffPIR
 from diffusion_lit.inverse.posterior.fps import FPS
 from diffusion_lit.inverse.posterior.ilvr import ILVR
 from diffusion_lit.inverse.posterior.mcg import MCG
@@ -12,14 +15,20 @@ from diffusion_lit.inverse.posterior.repaint import RePaint
 from diffusion_lit.inverse.posterior.replacement import Replacement
 from diffusion_lit.inverse.posterior.resampled import PathResampling
 from diffusion_lit.inverse.posterior.score_sde_projection import ScoreSDEProjection
+from diffusion_lit.inverse.posterior.snips import SNIPS
 from diffusion_lit.inverse.posterior.tds import TDS
 from diffusion_lit.inverse.posterior.twists import IsotropicTwist, TweedieTwist, Twist
 
 __all__ = [
+    "DDNM",
+    "DDRM",
     "FPS",
     "ILVR",
     "MCG",
+    "SNIPS",
     "TDS",
+    "DDNMPlus",
+    "DiffPIR",
     "IsotropicTwist",
     "MCGDiff",
     "PathMetropolis",

@@ -1,5 +1,7 @@
 """RePaint: replacement that goes back and forth to let hidden and measured pixels agree (Lugmayr et al. 2022)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from jaxtyping import Float64
@@ -13,7 +15,7 @@ from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.grids import Grid
 
-__all__ = ["RePaint", "forward_jump", "schedule_jumps"]
+__all__ = ["Jumps", "RePaint", "forward_jump", "schedule_jumps"]
 
 
 def schedule_jumps(steps: int, jump_length: int, jump_n_sample: int) -> list[int]:
@@ -39,6 +41,52 @@ def forward_jump(schedule: Schedule, x_s: Batch, s: Tensor, t: Tensor, noise: Ra
     return ratio.to(x_s) * x_s + missing.to(x_s) * noise.normal(*x_s.shape[1:], dtype=x_s.dtype)
 
 
+@dataclass(frozen=True)
+class Jumps:
+    """The walk of `schedule_jumps`: down by steps of a method, up by `forward_jump`.
+
+    Args:
+        steps: levels of the grid.
+        length: levels of one jump up.
+        repeats: passes over each stretch; 1 is a plain walk.
+
+    Raises:
+        UserError: length or repeats is below 1.
+    """
+
+    steps: int
+    length: int
+    repeats: int
+
+    def __post_init__(self):
+        if min(self.length, self.repeats) < 1:
+            raise UserError(f"jump_length {self.length}, jump_n_sample {self.repeats}: both are at least 1")
+
+    @property
+    def levels(self) -> list[int]:
+        """Of the walk, `steps` to 0."""
+        return schedule_jumps(self.steps, self.length, self.repeats)
+
+    @property
+    def nfe(self) -> int:
+        """How many steps go down."""
+        return sum(after < before for before, after in pairwise(self.levels))
+
+    def walk(
+        self,
+        schedule: Schedule,
+        step: Callable[[Tensor, Tensor, Tensor], Tensor],
+        x: Batch,
+        times: Float64[Tensor, " times"],
+        noise: Randomness,
+    ) -> Batch:
+        """Carry x, which stands at times[0], to the data; step(x_t, t, s) goes down."""
+        for before, after in pairwise(self.levels):
+            t, s = times[self.steps - before], times[self.steps - after]
+            x = forward_jump(schedule, x, t, s, noise) if after > before else step(x, t, s)
+        return x
+
+
 class RePaint(Replacement):
     """Replacement with resampling: after every `jump_length` levels it diffuses back up and comes down again.
 
@@ -54,13 +102,11 @@ class RePaint(Replacement):
 
     def __init__(self, steps: int = 250, jump_length: int = 10, jump_n_sample: int = 10, grid: Grid | None = None):
         super().__init__(steps, grid)
-        if min(jump_length, jump_n_sample) < 1:
-            raise UserError(f"jump_length {jump_length}, jump_n_sample {jump_n_sample}: both are at least 1")
-        self.levels = schedule_jumps(steps, jump_length, jump_n_sample)
+        self.jumps = Jumps(steps, jump_length, jump_n_sample)
 
     @property
     def nfe(self) -> int:
-        return sum(after < before for before, after in pairwise(self.levels))
+        return self.jumps.nfe
 
     def walk(
         self,
@@ -71,10 +117,7 @@ class RePaint(Replacement):
         noise: Randomness,
         **condition,
     ) -> Batch:
-        for before, after in pairwise(self.levels):
-            t, s = times[self.steps - before], times[self.steps - after]
-            if after > before:
-                x = forward_jump(denoiser.schedule, x, t, s, noise)
-            else:
-                x = self.step(denoiser, measurement, x, t, s, noise, **condition)
-        return x
+        def step(x_t: Batch, t: Tensor, s: Tensor) -> Batch:
+            return self.step(denoiser, measurement, x_t, t, s, noise, **condition)
+
+        return self.jumps.walk(denoiser.schedule, step, x, times, noise)
