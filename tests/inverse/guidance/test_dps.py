@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, LaplaceNoise, LinearOperator, Measurement, Noise, PoissonNoise, methods
+from diffusion_lit.inverse import GaussianNoise, LaplaceNoise, LinearOperator, Measurement, Noise, PoissonNoise
 from diffusion_lit.inverse.guidance import DPS, Published
 from diffusion_lit.inverse.posterior.base import ancestral
 from diffusion_lit.noise import VE, VP
@@ -22,7 +22,7 @@ def at(t: float) -> Tensor:
 
 def test_published_is_algorithm_1_on_its_chain() -> None:
     denoiser, measurement = gaussian_problem(3)
-    a, x, t, s = measurement.operator.matrix(), points(4), at(0.5), at(0.499)
+    a, x, t, s = measurement.linear.matrix(), points(4), at(0.5), at(0.499)
     mean = denoiser(x, t).mean
     jacobian = torch.func.jacrev(lambda p: denoiser(p[None], t).mean[0])(x[0])  # constant: the data are Gaussian
     residual = measurement.y - mean @ a.mT
@@ -92,6 +92,6 @@ def test_finite_where_the_data_are_met() -> None:
 
 def test_bad_input() -> None:
     with pytest.raises(UserError, match="steps: 0"):
-        methods["dps"](steps=0)
+        DPS(steps=0)
     with pytest.raises(UserError, match=r"zeta 0\.0"):
         Published(0.0)

@@ -23,7 +23,7 @@ def pieces(i: int, x: Tensor) -> tuple:
     denoiser, measurement = gaussian_problem(3)
     alpha, sigma = (c[i] for c in VP()(T))
     jacobian = torch.func.jacrev(lambda p: denoiser(p[None], T[i]).mean[0])(x)
-    return measurement, measurement.operator.matrix(), denoiser(x[None], T[i]).mean[0], jacobian, alpha, sigma
+    return measurement, measurement.linear.matrix(), denoiser(x[None], T[i]).mean[0], jacobian, alpha, sigma
 
 
 @pytest.mark.parametrize("noise", [GaussianNoise(0.3), CorrelatedNoise(torch.eye(2) + 0.5)])
@@ -133,7 +133,6 @@ def test_jfps_is_exact_but_for_the_steps() -> None:
     [
         (lambda n: PiGDM(n, data_variance=0.9), 0.164),  # an isotropic covariance for eigenvalues 2 to .1
         (lambda n: JFPS(n, DataCovariance.isotropic(0.9)), 0.336),  # the same in place of J too
-        (TMPD, 0.271),  # row sums
         (Convolved, 0.494),  # a flat prior
         (ALD, 0.634),  # and A A^T = 1
     ],
@@ -141,6 +140,20 @@ def test_jfps_is_exact_but_for_the_steps() -> None:
 def test_what_is_wrong_is_wrong_at_any_number_of_steps(method, distance: float) -> None:
     """W2 of 200 steps, found by `law`, and of 50: they differ by less than the walk's own error at 50, 4 x .0127."""
     assert error(method(50))[1] == pytest.approx(distance, abs=0.05)
+
+
+def test_tmpd_depends_on_its_row_sums() -> None:
+    """Where all are positive its error is its approximation's; on problem 4 one passes 0 near t = 0.3."""
+    assert error(TMPD(50), seeds=(1, 2, 3))[1] == pytest.approx(0.245, abs=0.05)
+    denoiser, measurement = gaussian_problem(4)
+    a, c = measurement.linear.matrix(), denoiser._full_covariances()[0]
+    sums = []
+    for t in (0.5, 0.3):
+        alpha, sigma = VP()(torch.tensor(t, dtype=torch.float64))
+        spread = torch.linalg.inv(torch.linalg.inv(c) + (alpha / sigma) ** 2 * torch.eye(4))
+        sums.append(float((a @ spread @ a.mT + 0.09 * EYE).sum(1).min()))
+    assert sums[0] < 0 < sums[1]
+    assert error(TMPD(50), seeds=(4,))[1] > 1  # and how far it is thrown depends on the grid
 
 
 def test_tmpd_repels_where_measurements_oppose_each_other() -> None:
