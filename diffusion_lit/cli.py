@@ -12,7 +12,7 @@ COMMANDS = {
     "train": "train a denoiser: experiment=demo, trainer=cpu|gpu|ddp, resume=auto, any.key=value",
     "evaluate": "generation and restoration metrics of a run: checkpoint=RUN",
     "sample": "draw images from a checkpoint: checkpoint=RUN n=64 sampler=heun",
-    "restore": "restore images with a checkpoint: checkpoint=RUN images=DIR operator=inpaint_box method=mmps",
+    "restore": "restore a folder of images: checkpoint=RUN measured=DIR mask=FILE sigma=estimate",
     "compare": "a table and one HTML page of several runs: RUN...",
     "ema": "averages of the weights of any width, after training: RUN width=0.05,0.1 save=true",
     "reproduce": "run what is missing of an experiment, write its tables, check its claims: NAME [--tiny]",
@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     command = import_module(f"diffusion_lit.commands.{name}")
     if any(word in {"-h", "--help"} for word in rest):
         print((command.__doc__ or "").strip())
+        if hasattr(command, "names"):  # what the text of a command cannot know
+            print(f"\n{command.names()}")
         return 0
     try:
         return command.run(rest) or 0

@@ -1,35 +1,62 @@
-"""diffusion-lit restore checkpoint=RUN images=DIR [operator=inpaint_box] [method=mmps] [key=value ...]
+"""diffusion-lit restore checkpoint=RUN images=DIR|measured=DIR [operator=...|mask=...] [sigma=...] [key=value ...]
 
-Degrade the images of a folder by an operator, restore them with a trained prior, and write truth, measurement, samples,
-mean and standard deviation, with a table of the scores.
+Restore the images of a folder with a trained prior.
 
-    diffusion-lit restore checkpoint=runs/demo images=pictures operator=inpaint_box operator.size=12 method=mmps
-    diffusion-lit restore checkpoint=runs/demo images=pictures operator=average_pool operator.factor=4 sigma=0.1
+    diffusion-lit restore checkpoint=runs/demo images=pictures operator=inpaint_box operator.size=12
+    diffusion-lit restore checkpoint=runs/demo measured=scans mask=scratches.png sigma=estimate
+    diffusion-lit restore checkpoint=runs/demo measured=scans operator=optics.py sigma=0.1 samples=16
 
-Keys: samples (4), sigma (0.05, of the noise, in units of images in [-1, 1]), seed (0), ema, out,
-operator.KEY and method.KEY.
-Operators: identity inpaint_box inpaint_half inpaint_random inpaint_lines inpaint_mask average_pool bicubic
-gaussian_blur motion_blur nonlinear_blur fourier_mask mri radon gaussian_sensing hadamard_sensing colourise hdr
-phase_retrieval gravitational_lens.
-Methods: replacement repaint dps pigdm mmps path_metropolis path_resampling.
+Given are clean images, which are then degraded (images=DIR), or what was measured (measured=DIR: image files, .npy or
+.npz), and how:
+  operator=NAME      one of the operators below, with its arguments as operator.KEY=VALUE
+  operator=FILE.py   a file that defines operator(shape) -> Operator, shape = (C, H, W); it is run
+  operator=FILE.npy  a matrix of d_y rows and C H W columns (.npz too, sparse or not)
+  mask=FILE|DIR      what is bright is hidden: one mask, or a folder of masks with the images' names
+
+Keys:
+  sigma=NUMBER       standard deviation of the noise, in the units of y: of [-1, 1] for images (0.05 for images=DIR)
+  sigma=estimate     image by image: from the finest details of y if it is an image, else by maximum likelihood
+  method=NAME        one of the methods below, with its arguments as method.KEY=VALUE
+  samples=4          of each image
+  size=H,W           of the restored images: clean ones are resized and cropped to it (size=trained: to the prior's own
+                     size); unless given each image has its own size
+  seed=0  ema=WIDTH  device=cpu|cuda  batch=128 (samples at a time)
+  out=FOLDER         RUN/restored unless given
+
+The folder holds measured/ sample/ mean/ deviation/ (PNG), arrays/ (npz: samples, mean, deviation), table.json,
+table.csv and index.html. The same command goes on where it was stopped, and may run in several processes at once; what
+is finished is not done again. Images that fail are named, and the exit status is 2.
+checkpoint may be a folder of diffusers.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from diffusion_lit.errors import UserError
 
-__all__ = ["run"]
+__all__ = ["names", "run"]
+
+
+def names() -> str:
+    """What the help adds to the text above: the operators and the methods there are."""
+    from textwrap import fill
+
+    from diffusion_lit.inverse import methods
+    from diffusion_lit.inverse.operators import operators
+    from diffusion_lit.restoration import DEFAULT_METHOD
+
+    lists = {"Operators": operators, "Methods": methods}
+    text = [fill(f"{what}: {' '.join(known)}.", 120, break_on_hyphens=False) for what, known in lists.items()]
+    return "\n".join([*text, f"Unless told, the method is {DEFAULT_METHOD}."])
 
 
 def run(words: list[str]) -> int:
     from diffusion_lit.configuration import parse, split_arguments
 
-    defaults = {"checkpoint": "", "images": "", "operator": "inpaint_box", "method": "mmps", "samples": 4}
-    defaults |= {"sigma": 0.05, "seed": 0, "ema": -1.0, "batch": 128, "out": ""}
+    defaults: dict[str, Any] = {"checkpoint": "", "images": "", "measured": "", "operator": "", "mask": "", "sigma": ""}
+    defaults |= {"method": "", "samples": 4, "size": "", "seed": 0, "ema": -1.0, "batch": 128, "device": "", "out": ""}
     given, rest = split_arguments(words, defaults)
-    extra: dict[str, Any] = {"operator": {}, "method": {}}
+    extra: dict[str, dict[str, Any]] = {"operator": {}, "method": {}}
     for word in rest:
         key, _, value = word.partition("=")
         kind, _, name = key.partition(".")
@@ -38,69 +65,107 @@ def run(words: list[str]) -> int:
                 f"restore: unknown key {key!r}; keys are {', '.join(defaults)}, operator.KEY and method.KEY"
             )
         extra[kind][name] = parse(key, value)
-    if not given["checkpoint"] or not given["images"]:
-        raise UserError("restore: expected checkpoint=RUN images=DIR")
-    if given["samples"] < 1 or given["sigma"] <= 0:
-        raise UserError(f"restore: samples={given['samples']} sigma={given['sigma']}; give at least 1 and a sigma > 0")
-
-    import numpy as np
-    import torch
+    _check(given)
 
     from diffusion_lit import checkpoint
-    from diffusion_lit.callbacks.pictures import panel, write_png
-    from diffusion_lit.callbacks.restoration import draw, misfit, strips
-    from diffusion_lit.data.images import to_unit
-    from diffusion_lit.data.sources import sources
-    from diffusion_lit.files import write_text
-    from diffusion_lit.inverse import GaussianNoise, Measurement, methods
-    from diffusion_lit.inverse.operators import operators
-    from diffusion_lit.metrics.image import psnr
-    from diffusion_lit.tracking.table import Table
+    from diffusion_lit.restoration import Folder, Job, list_inputs
+    from diffusion_lit.restoration.finish import finish, settings_of
 
-    path = checkpoint.locate(given["checkpoint"])
-    state = checkpoint.read(path)
-    denoiser = checkpoint.assemble(state, None if given["ema"] < 0 else given["ema"], path)
-    shape = tuple(state["diffusion_lit"]["shape"])
-    items = sources["image_folder"](path=given["images"], size=shape[1:], grey=shape[0] == 1)
-    truth = to_unit(np.stack([item.load() for item in items]))
-    operator = _make(operators, given["operator"], _default(given["operator"], shape) | extra["operator"], shape=shape)
-    method = _make(methods, given["method"], extra["method"])
-    measurement = Measurement.simulate(operator, GaussianNoise(given["sigma"]), truth, seed=given["seed"])
-    samples = given["samples"]
-    ids = torch.arange(len(truth) * samples).reshape(-1, samples)
-    drawn = draw(method, denoiser, measurement, ids, given["seed"], given["batch"])
-    mean = drawn.mean(1).clamp(-1, 1)
-    scores = {"psnr": psnr(mean, truth)}
-    if operator.hidden is not None:
-        scores["psnr_hidden"] = psnr(mean, truth, operator.hidden)
-    scores["misfit_ratio"] = misfit(measurement, drawn) / measurement.expected_misfit
-    folder = Path(given["out"] or path.parent.parent / "restored")
-    for item, strip in zip(items, strips(measurement, truth, drawn, samples)):
-        write_png(folder / f"{Path(item.name).stem}.png", panel(strip[None]))
-    rows = [
-        {"image": item.name, **{name: float(score[i]) for name, score in scores.items()}}
-        for i, item in enumerate(items)
-    ]
-    write_text(folder / "table.json", json.dumps(rows, indent=2) + "\n")
-    table = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    print(Table(list(rows[0]), table).text())
-    print(f"\n{folder}: truth | measurement | {samples} samples | mean | standard deviation")
-    return 0
+    prior = checkpoint.load_prior(given["checkpoint"], None if given["ema"] < 0 else given["ema"])
+    if len(prior.shape) != 3:
+        raise UserError(f"{prior.file}: is a prior of samples of shape {prior.shape}; images are (C, H, W)")
+    out = Path(given["out"] or prior.folder / "restored")
+    inputs = list_inputs(given["images"] or given["measured"], bool(given["measured"]), without=out)
+    recipe = _recipe(given, extra["operator"])
+    method_name, method = _method(given["method"], extra["method"])
+    job = Job(
+        prior.denoiser.to(_device(given["device"])),
+        prior.shape,
+        method,
+        recipe,
+        None if given["sigma"] == "estimate" else _number("sigma", given["sigma"] or "0.05"),
+        bool(given["measured"]),
+        given["samples"],
+        given["seed"],
+        _size(given["size"], prior.shape),
+        given["batch"],
+    )
+    settings = settings_of(job, prior.file, given["ema"], {"name": method_name, **extra["method"]})
+    folder = Folder(out, settings)
+    job.run(inputs, folder)
+    return finish(folder, inputs, settings | {"checkpoint": str(prior.file)})
 
 
-def _make(known: Any, name: str, arguments: dict[str, Any], **more: Any) -> Any:
-    if name not in known:
-        raise UserError(f"{name!r} is unknown; choose one of {', '.join(known)}")
+def _check(given: dict[str, Any]) -> None:
+    """Refuse what does not go together, before anything slow is begun."""
+    if not given["checkpoint"] or bool(given["images"]) == bool(given["measured"]):
+        raise UserError(
+            "restore: expected checkpoint=RUN and either images=DIR (clean images, to be degraded) or measured=DIR "
+            "(degraded ones, to be restored)"
+        )
+    if given["samples"] < 1 or given["batch"] < 1:
+        raise UserError(f"restore: samples={given['samples']} batch={given['batch']}; give at least 1 of each")
+    if given["operator"] and given["mask"]:
+        raise UserError("restore: give mask=, which means inpainting, or operator=, not both")
+    if given["measured"] and not (given["operator"] or given["mask"]):
+        raise UserError("restore: how was it measured? give operator= or mask=")
+    if given["measured"] and not given["sigma"]:
+        raise UserError("restore: what noise is in it? give sigma=NUMBER, or sigma=estimate")
+    if given["images"] and given["sigma"] == "estimate":
+        raise UserError("restore: sigma=estimate is for measured=DIR; clean images get noise of the sigma you give")
+
+
+def _recipe(given: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    from diffusion_lit.restoration import from_file, from_masks, from_name
+
+    if given["mask"]:
+        if arguments:
+            raise UserError(f"restore: a mask takes no operator.{next(iter(arguments))}")
+        return from_masks(given["mask"])
+    name = given["operator"] or "inpaint_box"
+    if Path(name).suffix in {".py", ".npy", ".npz"}:
+        return from_file(name, arguments)
+    return from_name(name, arguments)
+
+
+def _method(name: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+    from diffusion_lit.inverse import methods
+    from diffusion_lit.restoration import DEFAULT_METHOD
+
+    name = name or DEFAULT_METHOD
+    if name not in methods:
+        raise UserError(f"method={name}: is unknown; choose one of {', '.join(methods)}")
     try:
-        return known[name](**more, **arguments)
+        return name, methods[name](**arguments)
     except TypeError as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"method={name}: {error}") from error
 
 
-def _default(operator: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "inpaint_box": {"size": min(shape[1:]) // 2 - 2},
-        "average_pool": {"factor": 2},
-        "bicubic": {"factor": 2},
-        "gaussian_blur": {"sigma": 1.0},
-    }.get(operator, {})
+def _number(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"{key}={text}: expected a number >= 0, or sigma=estimate")
+    return value
+
+
+def _size(text: str, trained: tuple[int, ...]) -> tuple[int, int] | None:
+    if text in ("", "trained"):
+        return (trained[1], trained[2]) if text else None
+    sides = text.split(",")
+    if len(sides) not in (1, 2) or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise UserError(f"size={text}: expected a number, H,W or trained")
+    return int(sides[0]), int(sides[-1])
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name}: is not there ({str(error).splitlines()[0]})") from error
+    return device

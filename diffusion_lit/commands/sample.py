@@ -4,7 +4,7 @@ Draw images from a trained prior: a grid as PNG and all of them in an npz (image
 
     diffusion-lit sample checkpoint=runs/demo n=64 sampler=heun
 
-Samplers: ddpm ddim euler heun dpmsolverpp.
+Samplers: ddpm ddim euler heun dpmsolverpp. checkpoint may be a folder of diffusers.
 """
 
 from pathlib import Path
@@ -44,10 +44,8 @@ def run(words: list[str]) -> int:
     }
     if given["sampler"] not in known:
         raise UserError(f"sampler={given['sampler']}: choose one of {', '.join(sorted(known))}")
-    path = checkpoint.locate(given["checkpoint"])
-    state = checkpoint.read(path)
-    denoiser = checkpoint.assemble(state, None if given["ema"] < 0 else given["ema"], path)
-    shape = state["diffusion_lit"]["shape"]
+    prior = checkpoint.load_prior(given["checkpoint"], None if given["ema"] < 0 else given["ema"])
+    denoiser, shape = prior.denoiser, prior.shape
     sampler = known[given["sampler"]](steps=given["steps"])
     images = torch.cat(
         [
@@ -55,7 +53,7 @@ def run(words: list[str]) -> int:
             for ids in torch.arange(given["n"]).split(given["batch"])
         ]
     )
-    folder = Path(given["out"] or path.parent.parent / "drawn")
+    folder = Path(given["out"] or prior.folder / "drawn")
     with writing(folder / "samples.npz") as aside, open(aside, "wb") as file:
         np.savez_compressed(file, images=images.numpy())
     columns = max(1, int(given["n"] ** 0.5))

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from diffusion_lit.data.sources.item import Array, Item, UndecodableError, rank_in_class, split_every
 from diffusion_lit.errors import UserError
 
-__all__ = ["image_folder", "load_image"]
+__all__ = ["SUFFIXES", "image_folder", "load_image"]
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _SPLIT_FOLDERS = {
     "train": "train",
     "validation": "validation",
@@ -39,11 +39,11 @@ def image_folder(path: str, size: int | Sequence[int] | None = None, grey: bool 
         UserError: there is no such folder, or no image in it.
     """
     root = Path(path)
-    files = sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    files = sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise UserError(
             f"{path}: {'no image file in this folder' if root.is_dir() else 'no such folder'} (looked for "
-            f"{' '.join(sorted(_SUFFIXES))}). Give the folder that holds the images as path=."
+            f"{' '.join(sorted(SUFFIXES))}). Give the folder that holds the images as path=."
         )
     has_splits = all(len(f.parts) > 1 and f.parts[0] in _SPLIT_FOLDERS for f in files)
     inner = [f.parts[1:] if has_splits else f.parts for f in files]
