@@ -3,6 +3,7 @@
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.guidance import ALD, DPS, JFPS, MMPS, SDA, TMPD, Convolved, PiGDM, TractableSteering
 from diffusion_lit.inverse.posterior import (
+    DAPS,
     DDNM,
     DDRM,
     FPS,
@@ -10,12 +11,16 @@ from diffusion_lit.inverse.posterior import (
     MCG,
     SNIPS,
     TDS,
+    CoPaint,
     DDNMPlus,
     DiffPIR,
+    GradPaint,
     MCGDiff,
     PathMetropolis,
     PathResampling,
     PlugAndPlay,
+    PnPDM,
+    REDDiff,
     RePaint,
     Replacement,
     ScoreSDEProjection,
@@ -49,4 +54,9 @@ methods: dict[str, type[Method]] = {
     "ddnm": DDNM,
     "ddnm_plus": DDNMPlus,
     "diffpir": DiffPIR,
+    "daps": DAPS,
+    "pnp_dm": PnPDM,
+    "red_diff": REDDiff,
+    "gradpaint": GradPaint,
+    "copaint": CoPaint,
 }
