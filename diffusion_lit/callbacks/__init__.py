@@ -1,6 +1,6 @@
 """What happens around training: averages, checkpoints, evaluation, the record."""
 
-from diffusion_lit.callbacks.baselines import Biharmonic, GaussianMean, MeanImage
+from diffusion_lit.callbacks.baselines import Bicubic, Biharmonic, GaussianMean, MeanImage
 from diffusion_lit.callbacks.checkpoints import Checkpoints
 from diffusion_lit.callbacks.ema import EMA
 from diffusion_lit.callbacks.evaluation import Evaluation, Evaluator, Periodic
@@ -16,6 +16,7 @@ from diffusion_lit.callbacks.training_log import ProgressBar, TrainingLog
 
 __all__ = [
     "EMA",
+    "Bicubic",
     "Biharmonic",
     "Checkpoints",
     "Evaluation",

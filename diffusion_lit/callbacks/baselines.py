@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_lit.data import ShardsDataModule
-from diffusion_lit.inverse import Inpainting, LinearOperator, Measurement, Operator
+from diffusion_lit.inverse import Inpainting, LinearOperator, Measurement, Operator, Separable
 
-__all__ = ["Baseline", "Biharmonic", "GaussianMean", "MeanImage"]
+__all__ = ["Baseline", "Bicubic", "Biharmonic", "GaussianMean", "MeanImage"]
 
 Images = Float[Tensor, "batch c h w"]
 
@@ -50,6 +50,16 @@ class Biharmonic:
         images = measurement.y.permute(0, 2, 3, 1).double().numpy()
         restored = [inpaint_biharmonic(image, hidden, channel_axis=-1) for image in images]
         return torch.from_numpy(np.stack(restored)).permute(0, 3, 1, 2).float()
+
+
+class Bicubic:
+    """Blow a smaller measurement up to the image by cubic splines; one of the image's size is left as it is."""
+
+    needs = Separable
+
+    def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
+        size = measurement.operator.x_shape[-2:]
+        return torch.nn.functional.interpolate(measurement.y, size=size, mode="bicubic", align_corners=False).float()
 
 
 class GaussianMean:

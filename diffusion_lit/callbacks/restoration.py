@@ -13,7 +13,8 @@ from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share, mean_over_all
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
-from diffusion_lit.inverse import GaussianNoise, Measurement, Method, Operator
+from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, Method, Operator, Separable
+from diffusion_lit.metrics.coverage import covered
 from diffusion_lit.metrics.features import extract, extractor
 from diffusion_lit.metrics.frechet import Gaussian, gather
 from diffusion_lit.metrics.image import WINDOW, psnr, ssim
@@ -71,8 +72,9 @@ class Restoration:
                 self._restore(found, task, name, denoiser, method, measurement, truth, ids, weights)
             fitting = {k: b for k, b in self.baselines.items() if isinstance(operator, b.needs)}
             for name, baseline in fitting.items():
-                scores = self._scores(baseline(measurement, data), truth, operator)
-                numbers = mean_over_all(scores, denoiser.reference.device)
+                estimate, device = baseline(measurement, data), denoiser.reference.device
+                numbers = mean_over_all(self._scores(estimate, truth, operator), device)
+                numbers["fd"] = _moments(estimate, device).distance(_moments(truth, device))
                 found.metrics |= {f"restoration/{task}/{name}/{k}": v for k, v in numbers.items()}
         return found
 
@@ -98,6 +100,7 @@ class Restoration:
         scores = self._scores(mean, truth, measurement.operator)
         scores |= {f"{k}_sample": v for k, v in self._scores(first, truth, measurement.operator).items()}
         scores["misfit"] = misfit(measurement, drawn)
+        scores["coverage_90"] = covered(drawn, truth, 0.9)
         numbers = mean_over_all(scores, device)
         restored, real = (_moments(images, device) for images in (first, truth))
         numbers |= {
@@ -188,8 +191,11 @@ def strips(measurement: Measurement, truth: Tensor, drawn: Tensor, several: int)
         (n, several + 4, C, H, W); a standard deviation of 0 is black and of 1 white.
     """
     measured = measurement.y
-    if measured.shape[1:] != truth.shape[1:]:  # a smaller measurement is shown as large as the image
+    if isinstance(measurement.operator, Separable):  # a smaller measurement is shown as large as the image
         measured = torch.nn.functional.interpolate(measured, size=truth.shape[-2:], mode="nearest")
+    elif measured.shape[1:] != truth.shape[1:]:  # not an image: what it says of one without a prior
+        linear = isinstance(measurement.operator, LinearOperator)
+        measured = measurement.linear.pinv(measured).to(truth) if linear else torch.zeros_like(truth)
     spread = drawn.std(1) if drawn.shape[1] > 1 else torch.zeros_like(truth)
     return torch.stack([truth, measured, *drawn[:, :several].unbind(1), drawn.mean(1), spread * 2 - 1], dim=1)
 

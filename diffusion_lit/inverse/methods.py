@@ -1,5 +1,6 @@
 """Posterior methods by name: methods["mmps"](steps=100)(denoiser, measurement, samples=16, seed=0)."""
 
+from diffusion_lit.inverse.auto import Auto
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.guidance import ALD, DPS, JFPS, MMPS, SDA, TMPD, Convolved, PiGDM, TractableSteering
 from diffusion_lit.inverse.posterior import (
@@ -29,6 +30,7 @@ from diffusion_lit.inverse.posterior import (
 __all__ = ["Method", "methods"]
 
 methods: dict[str, type[Method]] = {
+    "auto": Auto,
     "replacement": Replacement,
     "repaint": RePaint,
     "dps": DPS,

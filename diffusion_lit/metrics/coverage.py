@@ -11,7 +11,7 @@ from torch import Tensor
 from diffusion_lit.errors import UserError
 from diffusion_lit.metrics.estimate import Estimate, mean_of
 
-__all__ = ["hpd_coverage", "interval_coverage"]
+__all__ = ["covered", "hpd_coverage", "interval_coverage"]
 
 
 def hpd_coverage(
@@ -51,12 +51,19 @@ def interval_coverage(
     Raises:
         UserError: level is not in (0, 1).
     """
+    return mean_of(covered(samples, truth, level))
+
+
+def covered(
+    samples: Float[Tensor, "batch draws *event"], truth: Float[Tensor, "batch *event"], level: float
+) -> Float64[Tensor, " batch"]:
+    """The part of the entries of each truth that `interval_coverage` averages (B,)."""
     draws = samples.shape[1]
     rank = torch.arange(draws + 1, dtype=torch.float64)
     tail = (1 - _level(level)) / 2 * (draws + 1)  # ranks, or a part of one, that are left out at each end
     inside = 1 - (tail - rank).clamp(0, 1) - (tail - (draws - rank)).clamp(0, 1)
     truth = truth[:, None]
-    return mean_of(_average(inside, samples < truth, samples == truth).reshape(len(samples), -1).mean(1))
+    return _average(inside, samples < truth, samples == truth).reshape(len(samples), -1).mean(1)
 
 
 def _average(

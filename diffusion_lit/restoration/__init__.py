@@ -8,4 +8,4 @@ from diffusion_lit.restoration.recipes import Recipe, from_file, from_masks, fro
 __all__ = ["DEFAULT_METHOD", "Folder", "Input", "Job", "Recipe", "from_file", "from_masks", "from_name", "list_inputs"]
 
 #: The posterior method of the `restore` command unless one is given.
-DEFAULT_METHOD = "mmps"
+DEFAULT_METHOD = "auto"
