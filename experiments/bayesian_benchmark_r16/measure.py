@@ -2,16 +2,19 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, methods
+from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, Method, methods
+from diffusion_lit.inverse.guidance.dps import Published
 from diffusion_lit.metrics.coverage import interval_coverage
 from diffusion_lit.metrics.sliced import sliced_wasserstein
 from diffusion_lit.metrics.stein import stein_discrepancy
 from diffusion_lit.noise import VP
 from diffusion_lit.reproduction import Results
+from diffusion_lit.samplers import DDPM
 
 TRUTH = torch.tensor(
     [3, 2, 0.5, -0.5, 1, 0.8, -0.6, 1.1, -0.9, 0.4, 0, -1.2, 0.7, -0.3, 0.5, -0.8], dtype=torch.float64
@@ -36,6 +39,14 @@ def measured_by(name: str) -> LinearOperator:
     return LinearOperator.from_matrix(matrix)
 
 
+def build(method: str, published: bool = False, **options: Any) -> Method:
+    """A method by its name; `published`: DPS by the paper's step on the paper's chain of 1,000."""
+    kind: Any = methods[method]
+    if published:
+        return kind(step=Published(), sampler=DDPM(1000, v=0.0))
+    return kind(**options)
+
+
 def measure(
     seed: int, *, operator: str, sigma: float, method: str, n: int, options: dict | None = None
 ) -> dict[str, float]:
@@ -53,7 +64,7 @@ def measure(
     if method == "exact":
         x = posterior.sample(n, seed=2000 + seed)
     else:
-        sampler = methods[method](**(options or {}))
+        sampler = build(method, **(options or {}))
         x = sampler(denoiser, measurement, samples=n, seed=seed).double()
     seconds = time.perf_counter() - began
     point = x.clone().requires_grad_()
@@ -86,7 +97,11 @@ def figure(results: Results, path: Path) -> None:
             panel.annotate(method, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=6)
         panel.axhline(1, color="0.8", zorder=0)
         panel.axvline(1, color="0.8", zorder=0)
-        panel.set(title=problem, xlabel="sliced W2 / that of exact samples")
+        panel.minorticks_off()
+        panel.set(
+            title=problem, xlabel="sliced W2 / that of exact samples", xticks=[1, 3, 10, 30, 100], xlim=(0.7, None)
+        )
+        panel.set(xticklabels=["1", "3", "10", "30", "100"])
     panels[0].set(ylabel="score-KSD / that of exact samples")
     picture.savefig(path, bbox_inches="tight")
     plt.close(picture)
