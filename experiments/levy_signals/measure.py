@@ -169,7 +169,7 @@ def figure(results: Results, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     picture, panels = plt.subplots(2, 3, figsize=(12, 6.5), layout="constrained", sharex=True, sharey=True)
-    for panel, prior in zip(panels.flat, results.axes["prior"]):
+    for panel, prior in zip(panels.flat, dict.fromkeys(entry.labels["prior"] for entry in results.entries)):
         for method in results.axes["method"]:
             gap, hpd = (results(key, prior=prior, method=method) for key in ("gap", "hpd"))
             panel.plot(gap.clip(max=20), hpd, "*" if method == "exact" else "o", label=method, alpha=0.7)
