@@ -65,7 +65,7 @@ def test_experiments_compose_and_build(name, tmp_path):
     assert any(line.startswith(f"# Command: diffusion-lit train experiment={name}") for line in header)
 
 
-TOYS = {"checkerboard", "gaussian", "grid", "lorenz63", "moons", "ring"}
+TOYS = {"checkerboard", "gaussian", "grid", "levy", "lorenz63", "moons", "ring"}
 
 
 @pytest.mark.parametrize("name", sorted(TOYS))
