@@ -93,7 +93,7 @@ class Method(ABC):
         if bool(bad.any()):
             raise UserError(
                 f"{type(self).__name__}: {int(bad.sum())} of {len(x)} samples are not finite, the first has ids "
-                f"{ids.reshape(len(x), -1)[bad.cpu()][0].tolist()}; the method's step is too long for this measurement, "
-                f"or the denoiser returns such numbers"
+                f"{ids.reshape(len(x), -1)[bad.cpu()][0].tolist()}; the method's step is too long for this "
+                f"measurement, or the denoiser returns such numbers"
             )
         return x.reshape(*leading, *measurement.operator.x_shape)

@@ -1,7 +1,8 @@
 """Other libraries' methods on the same problems with the same denoiser: (problem, steps, n, seed) -> samples (n, d).
 
-azula >= 0.11 and deepinv >= 0.5, the extra `[peers]`; their defaults, but MMPS with as many iterations as
-the system has unknowns, DPS with a norm of each sample, as its paper has it, and azula's samplers started at the data's mean and variance, as its `init` offers.
+azula >= 0.11 and deepinv >= 0.5, the extra `[peers]`; their defaults, but MMPS with as many iterations as the system
+has unknowns, DPS with a norm of each sample, as its paper has it, and azula's samplers started at the data's mean and
+variance, as its `init` offers.
 """
 
 from functools import partial
@@ -62,9 +63,7 @@ def azula_dps(problem: Any, steps: int, n: int, seed: int, zeta: float) -> Tenso
                 x_s = alpha_s * x_hat + sigma_s * torch.sqrt(1 - tau) / sigma_t * (x_t - alpha_t * x_hat)
                 return x_s + sigma_s * torch.sqrt(tau) * torch.randn_like(x_t) - self.zeta * gradient
 
-    sampler = PerSample(
-        _azula(problem), problem.y, problem.apply, zeta, steps=steps, silent=True, dtype=torch.float64
-    )
+    sampler = PerSample(_azula(problem), problem.y, problem.apply, zeta, steps=steps, silent=True, dtype=torch.float64)
     return _start(sampler, problem, n, seed)
 
 
