@@ -68,7 +68,7 @@ class Auto(Method):
             )
         return Choice(
             DPS(sampler=sampler),
-            f"{operator.y_size} measured values: a gradient through the denoiser, as long as Tweedie's variance warrants",
+            f"{operator.y_size} measured values: a gradient through the denoiser, as long as its variance warrants",
         )
 
     @property

@@ -33,7 +33,8 @@ def measure(
     eigenvalue of their covariance (exactly 0, 0, 1, 1); `unseen`, the variance along A's null space over the exact one.
     """
     denoiser, measurement = problem(seed)
-    posterior = denoiser.posterior(measurement)
+    posterior, matrix = denoiser.posterior(measurement), measurement.linear.matrix()
+    covariance = denoiser.eigenvectors[0] * denoiser.eigenvalues[0] @ denoiser.eigenvectors[0].mT
     cost = {}
     if method == "exact":
         x = posterior.sample(n, seed=seed)
@@ -41,13 +42,15 @@ def measure(
         given = dict(options or {})
         if method == "jfps":
             given["covariance"] = DataCovariance.of(denoiser)
+        if given.get("data_variance") == "as measured":
+            given["data_variance"] = float((matrix @ covariance @ matrix.mT).trace() / (matrix @ matrix.mT).trace())
         made = methods[method](steps=steps, **given)
         x = made(denoiser, measurement, samples=n, seed=seed).double()
         cost = {"nfe": float(made.nfe), "vjps": float(made.vjps)}
     basis, values = posterior.eigenvectors[0], posterior.eigenvalues[0]
     white = (x - posterior.means[0]) @ basis / values.sqrt()
     spread = torch.linalg.eigvalsh(torch.cov(white.mT)).clamp_min(0)
-    unseen = torch.linalg.svd(measurement.linear.matrix(), full_matrices=True)[2][2:].mT
+    unseen = torch.linalg.svd(matrix, full_matrices=True)[2][2:].mT
     exact = unseen.mT @ (basis * values @ basis.mT) @ unseen
     return {
         "w2": float((white.mean(0).square().sum() + (spread.sqrt() - 1).square().sum()).sqrt()),

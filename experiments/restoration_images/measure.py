@@ -42,8 +42,8 @@ def measure(
 ) -> dict[str, float]:
     """Scores of n images, `samples` posterior samples each: of the mean (`psnr`, `ssim`, `lpips`), of one sample
     (`psnr_sample`, `lpips_sample`, `fd`), and of all (`misfit_ratio`, 1 for the truth; `coverage_90` of pixels).
-    The first six also as `DATA/...`; the estimate of a baseline counts as its sample. A baseline that does not invert the
-    operator has none.
+    All also as `DATA/...`. The estimate of a baseline counts as its sample; one that does not invert the operator has
+    no scores.
     """
     make = partial(operators[operator["name"]], **{key: value for key, value in operator.items() if key != "name"})
     images, denoiser = build_data_of(run), diffusion_lit.load(run)

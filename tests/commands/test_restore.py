@@ -92,7 +92,12 @@ def test_clean_images_are_degraded_and_restored(run, words, capsys):
 
 def test_the_posterior_is_exact_also_where_the_image_is_enlarged_for_the_network(run):
     """N(0, .25 I) seen through a mask: y / (1 + sigma^2 / .25) where it is seen, 0 where not."""
-    assert restore(run, "images=pictures", "operator=inpaint_half", "sigma=0.2", "samples=32", "method=mmps", "method.steps=60") == 0
+    assert (
+        restore(
+            run, "images=pictures", "operator=inpaint_half", "sigma=0.2", "samples=32", "method=mmps", "method.steps=60"
+        )
+        == 0
+    )
     for name, (height, width) in SIZES.items():
         found = arrays(name)
         hidden = np.zeros((height, width), dtype=bool)
