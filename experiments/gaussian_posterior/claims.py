@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from diffusion_lit.reproduction import Claim, Results
 
 REASONS = {
-    "pigdm": "its covariance, a multiple of 1, is wrong for these data, not its sampling: by the exact law of its samples, "
-    "without Monte Carlo, it is .164 on other problems too; it depends on the problem, .05 to .4"
+    "pigdm": "its covariance, a multiple of 1, is wrong for these data, not its sampling: by the exact law of its "
+    "samples, without Monte Carlo, it is .164 on other problems too; it depends on the problem, .05 to .4"
 }
 
 

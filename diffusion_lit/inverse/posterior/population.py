@@ -62,9 +62,17 @@ class Cloud:
         self.log_w = torch.zeros(len(names), count, dtype=torch.float64, device=device)
 
     def weigh(self, log_factor: Float[Tensor, " batch"]) -> None:
-        """Multiply the weights; a factor that is not a number is 0."""
-        log_w = self.log_w + log_factor.double().reshape(self.log_w.shape)
-        self.log_w = torch.where(log_w.isnan(), -math.inf, log_w)
+        """Multiply the weights by exp(log_factor), which may be 0.
+
+        Raises:
+            UserError: a factor is not a number.
+        """
+        if bool(log_factor.isnan().any()):
+            raise UserError(
+                f"the weights of {int(log_factor.isnan().sum())} of {log_factor.numel()} particles are not finite: the "
+                f"denoiser returns such numbers, or the particles ran away; take more steps"
+            )
+        self.log_w = self.log_w + log_factor.double().reshape(self.log_w.shape)
 
     def resample(self, *of_each: Tensor) -> tuple[Tensor, ...]:
         """Return tensors of P K rows as the populations have them after a resampling, where one is due."""

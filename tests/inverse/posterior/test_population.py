@@ -137,9 +137,11 @@ def test_resampling_keeps_the_evidence_and_takes_each_its_share() -> None:
 
 def test_a_population_that_dies_says_so() -> None:
     cloud = Cloud(0, torch.arange(2)[:, None], 3, 0.5, CPU)
-    cloud.weigh(torch.tensor([0.0, math.nan, 0.0, math.nan, math.nan, -math.inf]))
+    cloud.weigh(torch.tensor([0.0, -math.inf, 0.0, -math.inf, -math.inf, -math.inf]))
     with pytest.raises(UserError, match="weight 0"):
         cloud.resample()
+    with pytest.raises(UserError, match="2 of 6 particles are not finite"):
+        cloud.weigh(torch.tensor([0.0, math.nan, 0.0, math.nan, 0.0, 0.0]))
 
 
 def test_the_determinant_with_and_without_an_svd() -> None:
