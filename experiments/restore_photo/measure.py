@@ -140,7 +140,8 @@ def figure(results: Results, path: Path) -> None:
         best = max((m for m in scored if scored[m]), key=lambda m: scored[m]["psnr"])
 
         def again(method: str, entry=entry, run=run) -> Restored:
-            found = _restored(entry.seed, run, **entry.measure | {"method": method})
+            settings: dict[str, Any] = {**entry.measure, "method": method}
+            found = _restored(entry.seed, run, **settings)
             assert found is not None
             return found
 
