@@ -212,7 +212,7 @@ def test_sigma_of_a_y_that_is_no_image_is_found_with_the_prior(run, capsys):
     np.save("matrix.npy", matrix)
     Path("y").mkdir()
     np.save("y/a.npy", matrix @ generator.normal(0, 0.5, 64) + 0.2 * generator.normal(size=128))
-    words = ["operator=matrix.npy", "sigma=estimate", "method.steps=20", "method.iterations=8"]
+    words = ["operator=matrix.npy", "sigma=estimate", "method=mmps", "method.steps=20", "method.iterations=8"]
     assert restore(run, "measured=y", *words) == 0
     assert "by maximum likelihood with the prior" in capsys.readouterr().out
     assert table()[0]["sigma"] == pytest.approx(0.2, rel=0.15)
