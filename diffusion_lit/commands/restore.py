@@ -68,6 +68,7 @@ def run(words: list[str]) -> int:
     _check(given)
 
     from diffusion_lit import checkpoint
+    from diffusion_lit.inverse.auto import Auto
     from diffusion_lit.restoration import Folder, Job, list_inputs
     from diffusion_lit.restoration.finish import finish, settings_of
 
@@ -93,6 +94,8 @@ def run(words: list[str]) -> int:
     settings = settings_of(job, prior.file, given["ema"], {"name": method_name, **extra["method"]})
     folder = Folder(out, settings)
     job.run(inputs, folder)
+    if isinstance(method, Auto) and method.choice is not None:
+        print(f"auto: {method.choice}")
     return finish(folder, inputs, settings | {"checkpoint": str(prior.file)})
 
 

@@ -28,6 +28,9 @@ class Choice:
     method: Method
     why: str
 
+    def __str__(self) -> str:
+        return f"{type(self.method).__name__}, {self.why}"
+
 
 class Auto(Method):
     """Picks a method for a measurement; `choose` says which and why, and a call logs it.
@@ -37,6 +40,9 @@ class Auto(Method):
         products: vector-Jacobian products that may be spent a step; each costs about two calls of the denoiser. 0:
             none, for denoisers without gradients.
 
+    Attributes:
+        choice: what was picked last; None before the first measurement.
+
     Raises:
         UserError: products is negative.
     """
@@ -45,7 +51,7 @@ class Auto(Method):
         if products < 0:
             raise UserError(f"products: {products} < 0; 0 is a method without gradients of the denoiser")
         self.steps, self.products = steps, products
-        self._picked: Choice | None = None
+        self.choice: Choice | None = None
 
     def choose(self, measurement: Measurement) -> Choice:
         """Return the method for a measurement."""
@@ -86,15 +92,15 @@ class Auto(Method):
 
     @property
     def _last(self) -> Method:
-        if self._picked is None:
+        if self.choice is None:
             raise UserError("auto: its cost is known when it has seen a measurement; ask choose(measurement).method")
-        return self._picked.method
+        return self.choice.method
 
     def draw(
         self, denoiser: Denoiser, measurement: Measurement, ids: Int64[Tensor, "batch *names"], seed: int, **condition
     ) -> Float[Tensor, "batch *x_shape"]:
         choice = self.choose(measurement)
-        if self._picked is None or self._picked.why != choice.why:
-            _log.info("auto: %s, %s", type(choice.method).__name__, choice.why)
-        self._picked = choice
+        if self.choice is None or self.choice.why != choice.why:
+            _log.info("auto: %s", choice)
+        self.choice = choice
         return choice.method.draw(denoiser, measurement, ids, seed, **condition)

@@ -33,8 +33,9 @@ class GradPaint(Replacement):
     loss = sum over the measured pixels of (1 + smooth n_i) (y_i - D_i)^2, n_i the hidden neighbours of pixel i
 
     The second term is an alignment after the paper's, its form and rate ours: the step across the mask's edge that
-    pasting y into D makes, y_i - D_j, less the step that D has there, D_i - D_j. The norm is each sample's own. The length of the move is a part of the
-    noise's, so it does not depend on the schedule, but with the number of steps it grows in sum: like DPS, not exact.
+    pasting y into D makes, y_i - D_j, less the step that D has there, D_i - D_j. The norm is each sample's own. The
+    length of the move is a part of the noise's, so it does not depend on the schedule, but with the number of steps it
+    grows in sum: like DPS, not exact.
 
     Args:
         steps: number of steps, with a vector-Jacobian product each.
