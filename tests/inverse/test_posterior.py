@@ -9,7 +9,7 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, methods
 from diffusion_lit.inverse.operators import operators
 from diffusion_lit.inverse.posterior import RePaint, Replacement
-from diffusion_lit.inverse.posterior.repaint import forward_jump, schedule_jumps
+from diffusion_lit.inverse.posterior.jumps import forward_jump, schedule_jumps
 from diffusion_lit.inverse.posterior.replacement import replace
 from diffusion_lit.noise import VP
 from diffusion_lit.randomness import Randomness

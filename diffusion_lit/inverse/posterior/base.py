@@ -1,7 +1,6 @@
 """Methods with a step of their own: from x_t to x_s down a grid of times."""
 
 from abc import abstractmethod
-from itertools import pairwise
 
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -10,6 +9,7 @@ from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.base import Method
 from diffusion_lit.inverse.measurement import Measurement
+from diffusion_lit.inverse.posterior.jumps import Jumps
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.ancestral import renoise
@@ -30,16 +30,20 @@ class Stepwise(Method):
     Args:
         steps: number of steps, one call of the denoiser each.
         grid: (schedule, steps) -> the steps + 1 times; uniform unless given.
+
+    Attributes:
+        jumps: the walk, straight down unless a subclass sets another.
     """
 
     def __init__(self, steps: int, grid: Grid | None = None):
         if steps < 1:
             raise UserError(f"steps: {steps} < 1; a method takes at least one step, to the data")
         self.steps, self.grid = steps, grid or Uniform()
+        self.jumps = Jumps(steps, 1, 1)
 
     @property
     def nfe(self) -> int:
-        return self.steps
+        return self.jumps.nfe
 
     @property
     def vjps(self) -> int:
@@ -82,6 +86,8 @@ class Stepwise(Method):
         **condition,
     ) -> Batch:
         """Carry x, which stands at times[0], to the data at times[-1]."""
-        for t, s in pairwise(times):
-            x = self.step(denoiser, measurement, x, t, s, noise, **condition)
-        return x
+
+        def step(x_t: Batch, t: Tensor, s: Tensor) -> Batch:
+            return self.step(denoiser, measurement, x_t, t, s, noise, **condition)
+
+        return self.jumps.walk(denoiser.schedule, step, x, times, noise)

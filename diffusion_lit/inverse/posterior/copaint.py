@@ -8,7 +8,7 @@ from diffusion_lit.denoise import Batch, Denoiser, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.posterior.base import Stepwise
-from diffusion_lit.inverse.posterior.repaint import Jumps
+from diffusion_lit.inverse.posterior.jumps import Jumps
 from diffusion_lit.inverse.tangent import Tangent
 from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
@@ -109,17 +109,3 @@ class CoPaint(Stepwise):
             )
             loss, length = torch.where(fell, its_loss, loss), torch.where(fell, length, length / 2)
         return renoise(denoiser.schedule, mean, x, t, s, eta=0.0)[0]
-
-    def walk(
-        self,
-        denoiser: Denoiser,
-        measurement: Measurement,
-        x: Batch,
-        times: Float64[Tensor, " times"],
-        noise: Randomness,
-        **condition,
-    ) -> Batch:
-        def step(x_t: Batch, t: Tensor, s: Tensor) -> Batch:
-            return self.step(denoiser, measurement, x_t, t, s, noise, **condition)
-
-        return self.jumps.walk(denoiser.schedule, step, x, times, noise)

@@ -9,7 +9,8 @@ from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.inverse.posterior.base import Stepwise
 from diffusion_lit.inverse.posterior.ddrm import DDRM
-from diffusion_lit.inverse.posterior.repaint import Jumps
+from diffusion_lit.inverse.posterior.jumps import Jumps
+from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.ancestral import renoise
 from diffusion_lit.samplers.grids import Grid
@@ -50,10 +51,6 @@ class DDNM(Stepwise):
             raise UserError(f"eta: {eta} is not in [0, 1], from the deterministic step to DDPM's")
         self.eta, self.jumps = eta, Jumps(steps, travel_length, travel_repeat)
 
-    @property
-    def nfe(self) -> int:
-        return self.jumps.nfe
-
     def step(
         self,
         denoiser: Denoiser,
@@ -68,20 +65,6 @@ class DDNM(Stepwise):
         mean = mean + measurement.linear.pinv(measurement.residual(mean))
         x_s, variance = renoise(denoiser.schedule, mean, x_t, t, s, self.eta)
         return x_s + variance.sqrt().to(x_t) * noise.normal(*x_t.shape[1:], dtype=x_t.dtype)
-
-    def walk(
-        self,
-        denoiser: Denoiser,
-        measurement: Measurement,
-        x: Batch,
-        times: Float64[Tensor, " times"],
-        noise: Randomness,
-        **condition,
-    ) -> Batch:
-        def step(x_t: Batch, t: Tensor, s: Tensor) -> Batch:
-            return self.step(denoiser, measurement, x_t, t, s, noise, **condition)
-
-        return self.jumps.walk(denoiser.schedule, step, x, times, noise)
 
 
 class DDNMPlus(DDRM):
@@ -114,20 +97,6 @@ class DDNMPlus(DDRM):
         super().__init__(steps, eta, 1.0, grid, threshold)
         self.jumps = Jumps(steps, travel_length, travel_repeat)
 
-    @property
-    def nfe(self) -> int:
-        return self.jumps.nfe
-
-    def walk(
-        self,
-        denoiser: Denoiser,
-        measurement: Measurement,
-        x: Batch,
-        times: Float64[Tensor, " times"],
-        noise: Randomness,
-        **condition,
-    ) -> Batch:
-        def step(x_t: Batch, t: Tensor, s: Tensor) -> Batch:
-            return self.step(denoiser, measurement, x_t, t, s, noise, **condition)
-
-        return self.jumps.walk(denoiser.schedule, step, x, times, noise)
+    def start(self, schedule: Schedule, measurement: Measurement, x: Batch, t: Float64[Tensor, ""]) -> Batch:
+        """Noise, as published: y is first heard in the first step."""
+        return x

@@ -8,6 +8,7 @@ from diffusion_lit.denoise import Batch, Denoiser
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.posterior.spectral import Spectral
+from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.grids import Grid
 
@@ -84,10 +85,14 @@ class DDRM(Spectral):
         noise: Randomness,
         **condition,
     ) -> Batch:
+        x = self.start(denoiser.schedule, measurement, x, times[0])
+        return super().walk(denoiser, measurement, x, times, noise, **condition)
+
+    def start(self, schedule: Schedule, measurement: Measurement, x: Batch, t: Float64[Tensor, ""]) -> Batch:
+        """Move noise x = sigma_t z to y, in the coordinates in which y has less noise than x_t."""
         spectrum = self.spectrum(measurement)
-        alpha, sigma = denoiser.schedule(times[0])
-        along, rest = spectrum.split(x)  # sigma_1 z
+        alpha, sigma = schedule(t)
+        along, rest = spectrum.split(x)
         share = (1 - (alpha * spectrum.deviation / sigma).square()).to(x)
         at_y = alpha.to(x) * spectrum.y.to(x) + share.clamp_min(0).sqrt() * along
-        x = spectrum.join(torch.where(share >= 0, at_y, along), rest)
-        return super().walk(denoiser, measurement, x, times, noise, **condition)
+        return spectrum.join(torch.where(share >= 0, at_y, along), rest)
