@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["Randomness", "beside", "weyl"]
+__all__ = ["Randomness", "beside", "digest", "weyl"]
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as a signed 64-bit integer
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
@@ -74,6 +74,14 @@ def beside(ids: Int64[Tensor, "batch *names"], stream: int) -> Int64[Tensor, "ba
     """Name another stream of the same samples: (B,) or (B, K) integers and one more, (B, 2) or (B, K + 1)."""
     names = ids.reshape(len(ids), math.prod(ids.shape[1:]))
     return torch.cat((names, names.new_full((len(ids), 1), stream)), dim=1)
+
+
+def digest(ids: Int64[Tensor, "batch *names"]) -> Int64[Tensor, ""]:
+    """Hash a set of rows of integers to one number: the sum of their hashes modulo 2^64.
+
+    The digest of a union is the sum of the digests, so it does not depend on order, batches or processes.
+    """
+    return Randomness(0, ids)._key.sum()
 
 
 def weyl(seed: int, positions: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -12,5 +12,7 @@ settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     # the first torch.func.jvp of a process loads rules that torch itself still writes in its deprecated TorchScript
     config.addinivalue_line("filterwarnings", "ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    # where SLURM is installed, Lightning says so of every run that is not under it
+    config.addinivalue_line("filterwarnings", "ignore:The `srun` command is available")
     # omegaconf's DictConfig derives from typing.MutableMapping, which beartype would rather have from collections.abc
     config.addinivalue_line("filterwarnings", "ignore:.*PEP 484 type hint typing.MutableMapping")

@@ -9,14 +9,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion_lit.callbacks.every import passed, whole_step
+from diffusion_lit.randomness import digest
 
 __all__ = ["ProgressBar", "TrainingLog"]
 
 
 class TrainingLog(Callback):
-    """Log the mean loss and the learning rate every so many images.
+    """Log the mean loss, the learning rate and what was learnt from every so many images.
 
-    The sum since the last line is part of the checkpoint, so a run that was killed and went on logs the same lines.
+    `train/images_digest` (32 bits) names the set of (position, id) since the last line: two runs that log the same
+    numbers have seen the same images at the same places, on however many processes. The sums since the last line are
+    part of the checkpoint, so a run that was killed and went on logs the same lines.
 
     Args:
         every: images between two lines.
@@ -24,8 +27,9 @@ class TrainingLog(Callback):
 
     def __init__(self, every: int):
         self.every = every
-        self.total: Tensor | float = 0.0
-        self.batches = 0
+        self.total: Tensor | float = 0.0  # of the steps' losses, this process's share
+        self.digest: Tensor | int = 0
+        self.steps = 0
         self._since = (time.perf_counter(), 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -36,28 +40,41 @@ class TrainingLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module: Any = pl_module
-        self.total = self.total + outputs["loss"].detach().double()
-        self.batches += 1
-        images_seen = module.images_seen
-        if not (whole_step(trainer, batch_idx) and passed(self.every, images_seen, module.images_per_step)):
+        self.total = self.total + outputs["loss"].detach().double()  # Lightning has divided it by the parts of a step
+        names = [batch[key] for key in ("position", "id") if key in batch]  # what is drawn, not read, has no ids
+        self.digest = self.digest + digest(torch.stack(names, 1))
+        if not whole_step(trainer, batch_idx):
             return
-        mean = trainer.strategy.reduce(torch.as_tensor(self.total) / self.batches, reduce_op="mean")
+        self.steps += 1
+        images_seen = module.images_seen
+        if not passed(self.every, images_seen, module.images_per_step):
+            return
+        total, images = self._over_all(trainer)
         now, (before, images_before) = time.perf_counter(), self._since
         line = {
             "images_seen": images_seen,
-            "train/loss": float(mean),
+            "train/loss": total / self.steps,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/images_digest": images & 0xFFFFFFFF,
             "train/images_per_second": (images_seen - images_before) / (now - before),
         }
         for logger in trainer.loggers:
             logger.log_metrics(line, step=trainer.global_step)
-        self.total, self.batches, self._since = 0.0, 0, (time.perf_counter(), images_seen)
+        self.total, self.digest, self.steps, self._since = 0.0, 0, 0, (time.perf_counter(), images_seen)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"total": float(self.total), "batches": self.batches}
+    def _over_all(self, trainer: Trainer) -> tuple[float, int]:
+        """The mean of the processes' totals and the sum of their digests, modulo 2^64; collective."""
+        total = trainer.strategy.reduce(torch.as_tensor(self.total), reduce_op="mean")
+        return float(total), int(trainer.strategy.reduce(torch.as_tensor(self.digest), reduce_op="sum"))
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.total, self.batches = state_dict["total"], state_dict["batches"]
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        total, images = self._over_all(trainer)
+        checkpoint["training_log"] = {"total": total, "digest": images, "steps": self.steps}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("training_log", {"total": 0.0, "digest": 0, "steps": 0})
+        self.total, self.steps = saved["total"], saved["steps"]
+        self.digest = saved["digest"] if trainer.is_global_zero else 0
 
 
 class ProgressBar(Callback):

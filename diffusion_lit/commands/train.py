@@ -35,7 +35,6 @@ def fit(config: DictConfig) -> int:
     folder = Path(str(config.paths.run))
     start = _start(config, folder)
     data, module = build_data(config), build_module(config)
-    batch = config.batch_size * config.trainer.get("accumulate_grad_batches", 1)
     if start is not None:
         state = checkpoint.read(start)
         checkpoint.put(checkpoint.weights(state, 0.0, start), module.denoiser, start)
@@ -51,7 +50,7 @@ def fit(config: DictConfig) -> int:
     for callback in callbacks.values():
         if isinstance(callback, Checkpoints):
             callback.describe(settings["model"]["denoiser"], data.shape)
-    trainer = build_trainer(config, callbacks, max_steps=-(-config.max_images // batch))
+    trainer = build_trainer(config, callbacks, max_steps=-(-config.max_images // config.batch_size))
     trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
 
     stop = next((c for c in callbacks.values() if isinstance(c, GracefulStop)), None)

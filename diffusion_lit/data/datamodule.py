@@ -97,6 +97,7 @@ class ShardsDataModule(LightningDataModule):
             world_size=world_size,
             num_workers=self.num_workers,
             block=self.block,
+            parts=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
         )
 
     def val_dataloader(self) -> HeldOutLoader | list[HeldOutLoader]:

@@ -35,6 +35,7 @@ class StreamLoader:
         world_size: number of processes.
         num_workers: reading processes; 0 reads in this one.
         block: shards that a lane mixes at a time.
+        parts: each global batch comes in so many equal parts, whose gradients are accumulated.
         start_method: "fork", "forkserver" or "spawn"; None takes Python's default.
 
     Yields:
@@ -56,6 +57,7 @@ class StreamLoader:
         world_size: int = 1,
         num_workers: int = 0,
         block: int = 2,
+        parts: int = 1,
         start_method: str | None = None,
     ):
         manifest = root if isinstance(root, Manifest) else Manifest.read(root)
@@ -70,16 +72,17 @@ class StreamLoader:
         share = lanes // world_size
         self.lanes = range(rank * share, (rank + 1) * share)
         self.num_workers = num_workers
+        self.parts = parts
         self.start_method = start_method
 
     def __iter__(self) -> Iterator[Batch]:
         start = self.images_seen() if callable(self.images_seen) else self.images_seen
         if self.num_workers == 0:
-            yield from self.stream.pieces(start, self.lanes)
+            yield from self.stream.pieces(start, self.lanes, self.parts)
             return
         workers = iter(
             DataLoader(
-                _Pieces(self.stream, start, self.lanes),
+                _Pieces(self.stream, start, self.lanes, self.parts),
                 batch_size=None,
                 num_workers=self.num_workers,
                 collate_fn=_same,
@@ -104,13 +107,15 @@ class _Pieces(IterableDataset):
     stream: Stream
     images_seen: int
     lanes: range
+    parts: int
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         info = get_worker_info()
         assert info is not None
         share = len(self.lanes) // info.num_workers
+        lanes = self.lanes[info.id * share : (info.id + 1) * share]
         try:
-            yield from self.stream.pieces(self.images_seen, self.lanes[info.id * share : (info.id + 1) * share])
+            yield from self.stream.pieces(self.images_seen, lanes, self.parts)
         except UserError as error:  # sent as it is: DataLoader would wrap its message in a traceback
             yield error
 

@@ -1,7 +1,7 @@
 """The same few images again and again: what debug=overfit learns by heart."""
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +24,8 @@ class _Again:
         self.loader, self.batch_size, self.images_seen = loader, batch_size, images_seen
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        first = next(self.loader.stream.pieces(0, self.loader.lanes))
+        loader = self.loader
+        batch = list(islice(loader.stream.pieces(0, loader.lanes, loader.parts), loader.parts))
         for step in count(self.images_seen() // self.batch_size):
-            yield first | {"position": first["position"] + step * self.batch_size}
+            for part in batch:
+                yield part | {"position": part["position"] + step * self.batch_size}

@@ -80,15 +80,17 @@ class Stream:
                 f"number of images to a batch. Choose a multiple of {self.lanes}, or other lanes."
             )
 
-    def pieces(self, images_seen: int, lanes: Sequence[int]) -> Iterator[dict[str, Tensor]]:
+    def pieces(self, images_seen: int, lanes: Sequence[int], parts: int = 1) -> Iterator[dict[str, Tensor]]:
         """Yield what some lanes give to each global batch, for ever.
 
         Args:
             images_seen: where to start, a multiple of the number of lanes (such as of the batch size).
             lanes: which, in ascending order.
+            parts: each global batch comes in so many equal parts, one after the other: gradients that are accumulated
+                over them are those of the whole batch, of the same images at the same positions.
 
         Raises:
-            UserError: `images_seen` is no such multiple, or a shard cannot be read.
+            UserError: `images_seen` is no such multiple, the parts do not divide, or a shard cannot be read.
         """
         if images_seen < 0 or images_seen % self.lanes:
             raise UserError(
@@ -96,11 +98,18 @@ class Stream:
                 "run that is continued."
             )
         share = self.batch_size // self.lanes
+        if parts < 1 or share % parts:
+            raise UserError(
+                f"accumulate_grad_batches: {parts} does not divide {share} = batch_size / lanes ({self.batch_size} / "
+                f"{self.lanes}); every lane gives the same number of images to each part of a batch."
+            )
+        part = share // parts
         sources = [self._samples(lane, *start) for lane, start in self._seek(images_seen // self.lanes, lanes).items()]
-        offsets = [lane * share + i for lane in lanes for i in range(share)]
         for start in count(images_seen, self.batch_size):
-            samples = [sample for source in sources for sample in islice(source, share)]
-            yield collate(samples, self.manifest.shape, [start + offset for offset in offsets])
+            for first in range(start, start + share, part):
+                samples = [sample for source in sources for sample in islice(source, part)]
+                positions = [first + lane * share + i for lane in lanes for i in range(part)]
+                yield collate(samples, self.manifest.shape, positions)
 
     def _seek(self, images: int, lanes: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Find where lanes stand after `images` each: lane -> (pass, images of the pass that are already seen)."""

@@ -103,13 +103,18 @@ class _Fresh:
         self.data = data
         trainer = data.trainer
         self.rank, ranks = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-        if data.batch_size % ranks:
-            raise UserError(f"batch_size: {data.batch_size} is not a multiple of the {ranks} processes; choose one")
+        parts = 1 if trainer is None else trainer.accumulate_grad_batches
+        if data.batch_size % (ranks * parts):
+            raise UserError(
+                f"batch_size: {data.batch_size} is not a multiple of {ranks} processes x {parts} accumulated batches; "
+                "choose one"
+            )
         self.share = data.batch_size // ranks
+        self.part = self.share // parts
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         start = self.data._progress()
         while True:
-            positions = start + self.rank * self.share + torch.arange(self.share)
-            yield {"image": self.data._draw(self.data.seed, positions, "train"), "position": positions}
+            for positions in (start + self.rank * self.share + torch.arange(self.share)).split(self.part):
+                yield {"image": self.data._draw(self.data.seed, positions, "train"), "position": positions}
             start += self.data.batch_size

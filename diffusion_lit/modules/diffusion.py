@@ -21,7 +21,7 @@ class DiffusionModule(LightningModule):
         objective: (denoiser, x_0, seed, positions, **condition) -> one loss a sample.
         optimizer: parameters -> optimiser, such as functools.partial(torch.optim.Adam, lr=1e-3).
         learning_rate: images seen -> factor of the optimiser's learning rate.
-        batch_size: images a step, over all processes.
+        batch_size: images a step, over all processes and accumulated batches.
         seed: with an image's place in the stream it names the noise that the image gets.
         conditions: keys of the batch that are passed on to the denoiser, such as ("label",).
     """
@@ -52,7 +52,7 @@ class DiffusionModule(LightningModule):
     @property
     def images_per_step(self) -> int:
         """Images of one optimiser step, over all processes and accumulated batches."""
-        return self.batch_size * self.trainer.accumulate_grad_batches
+        return self.batch_size
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         """One loss a sample (B,), with the noise that (seed, position) names."""
@@ -61,13 +61,20 @@ class DiffusionModule(LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         # what still draws from the global generator, such as dropout, follows the stream too, so that a resume is exact
-        torch.manual_seed(self.seed + self.images_seen + self.global_rank)
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        torch.manual_seed(self.seed + self.images_seen + part * self.trainer.world_size + self.global_rank)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self.losses(batch).mean()
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self.log("test/loss", self.losses(batch).mean(), batch_size=len(batch["image"]), sync_dist=True, logger=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning ends a step where the batch's number divides, so a run that goes on with other parts counts anew
+        done = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
+        current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        current.update(dict.fromkeys(current, done))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())

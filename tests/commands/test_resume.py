@@ -61,7 +61,16 @@ def assert_same(one: Any, two: Any, place: str = "") -> None:
 
 def assert_same_runs(whole: Path, resumed: Path) -> None:
     one, two = (checkpoint.read(checkpoint.locate(folder)) for folder in (whole, resumed))
-    for key in ("state_dict", "ema", "optimizer_states", "lr_schedulers", "callbacks", "diffusion_lit", "global_step"):
+    for key in (
+        "state_dict",
+        "ema",
+        "optimizer_states",
+        "lr_schedulers",
+        "callbacks",
+        "training_log",
+        "diffusion_lit",
+        "global_step",
+    ):
         assert_same(one[key], two[key], key)
     lines = [[without_times(line) for line in read(folder / "metrics.jsonl")] for folder in (whole, resumed)]
     assert lines[0] == lines[1]

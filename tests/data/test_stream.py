@@ -193,3 +193,15 @@ def test_held_out_loaders_give_every_image_once(digits: Manifest, world_size: in
     positions = torch.cat([batch["position"] for of_rank in batches for batch in of_rank])
     assert sorted(positions.tolist()) == list(range(digits.count("test")))
     assert batches[-1][0]["position"].tolist() == list(range(world_size - 1, 16 * world_size, world_size))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_in_parts_is_the_same_batch(digits: Manifest, workers: int) -> None:
+    whole = _first(StreamLoader(digits.root, 32, images_seen=64), 2)
+    parts = _first(StreamLoader(digits.root, 32, images_seen=64, parts=2, num_workers=workers), 4)
+    for k in range(2):
+        both = {key: torch.cat([part[key] for part in parts[2 * k : 2 * k + 2]]) for key in whole[k]}
+        order = both["position"].argsort()
+        assert all(torch.equal(both[key][order], whole[k][key]) for key in both)
+    with pytest.raises(UserError, match="accumulate_grad_batches: 3 does not divide 4"):
+        next(iter(StreamLoader(digits.root, 32, parts=3)))
