@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo test test-all lint bench slurm-up slurm-down clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -42,6 +42,12 @@ lint: .venv/.dev  ## style, types, import layers
 
 bench: .venv/.dev  ## a training step of the framework against a bare PyTorch loop
 	@$(BIN)/python experiments/step_overhead/bench.py
+
+slurm-up:  ## a throwaway SLURM of two nodes on this machine; prints the lines that a shell needs to use it
+	@$(PYTHON) slurm/throwaway/cluster.py up
+
+slurm-down:  ## end it
+	@$(PYTHON) slurm/throwaway/cluster.py down
 
 clean:  ## remove .venv, packed shards, runs and caches
 	@rm -rf .venv shards runs dist build .pytest_cache .ruff_cache .hypothesis
