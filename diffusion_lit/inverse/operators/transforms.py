@@ -1,9 +1,9 @@
-"""Fast orthonormal transforms that operators are built from."""
+"""Fast orthonormal transforms that operators are built from, and complex numbers as pairs of channels."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["centred_fft", "centred_ifft", "hadamard", "hartley", "negated"]
+__all__ = ["as_complex", "as_pair", "centred_fft", "centred_ifft", "hadamard", "hartley", "negated"]
 
 
 def hartley(x: Tensor, dimensions: tuple[int, ...] = (-2, -1)) -> Tensor:
@@ -44,3 +44,14 @@ def negated(x: Tensor) -> Tensor:
         n = x.shape[axis]
         x = x.index_select(axis, (2 * (n // 2) - torch.arange(n, device=x.device)) % n)
     return x
+
+
+def as_pair(z: Tensor) -> Tensor:
+    """Turn complex (B, n, H, W) into real (B, n, 2, H, W)."""
+    return torch.view_as_real(z).movedim(-1, -3)
+
+
+def as_complex(x: Tensor) -> Tensor:
+    """Turn real (B, n, 2, H, W) into complex (B, n, H, W)."""
+    work = torch.promote_types(x.dtype, torch.float32)  # there is no complex half on a CPU
+    return torch.view_as_complex(x.to(work).movedim(-3, -1).contiguous())
