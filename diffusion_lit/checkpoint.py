@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +17,23 @@ from diffusion_lit.adapters import DiffusersFolder
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
 
-__all__ = ["Prior", "assemble", "load", "load_prior", "locate", "put", "read", "weights"]
+__all__ = [
+    "FORMAT",
+    "LAST",
+    "PREVIOUS",
+    "Prior",
+    "assemble",
+    "load",
+    "load_prior",
+    "locate",
+    "put",
+    "read",
+    "saved",
+    "weights",
+]
+
+FORMAT = 1  # of what checkpoints of this version hold; higher ones are refused, lower ones are read
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class Prior(NamedTuple):
@@ -79,10 +97,17 @@ def assemble(checkpoint: Mapping[str, Any], ema: float | None, file: Path) -> De
     return denoiser.eval()
 
 
+def saved(run: str | Path) -> list[Path]:
+    """The checkpoints of a run folder, from new to old: the last, the one before, those that were kept."""
+    folder = Path(run) / "checkpoints"
+    kept = sorted(folder.glob("images-*.ckpt"), reverse=True)
+    return [file for file in (folder / LAST, folder / PREVIOUS, *kept) if file.is_file()]
+
+
 def locate(path: str | Path) -> Path:
     """The checkpoint that `path` means: itself, or the last one of a run folder; UserError if there is none."""
     path = Path(path)
-    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    file = next(iter(saved(path)), path / "checkpoints" / LAST) if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file}: no such checkpoint; give a .ckpt file or a run folder, such as runs/demo")
     return file
@@ -92,9 +117,14 @@ def read(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in it is executed.
 
     Raises:
-        UserError: it is damaged, or holds anything but tensors and plain Python.
+        UserError: it is damaged (a checksum of its parts differs), holds anything but tensors and plain Python, or was
+            written by a later version that this one does not understand.
     """
     try:
+        if zipfile.is_zipfile(path):  # torch writes the CRC-32 of each tensor, and does not look at it
+            with zipfile.ZipFile(path) as archive:
+                if (part := archive.testzip()) is not None:
+                    raise ValueError(f"the checksum of {part} differs")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
@@ -103,13 +133,29 @@ def read(path: str | Path) -> dict[str, Any]:
             f"any program. Use checkpoints written by `diffusion-lit train`, or save the other project's state_dict "
             f"alone. ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path}: is damaged or not a checkpoint ({reason}); take another one of the same folder, if there is one"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: is not a checkpoint of `diffusion-lit train`: it has no state_dict")
+    about = checkpoint.get("diffusion_lit", {})
+    if about.get("format", 0) > FORMAT:
+        raise UserError(
+            f"{path}: was written by diffusion_lit {about.get('version')} in format {about['format']}; this one reads "
+            f"formats up to {FORMAT}: install that version or a later one"
+        )
     return checkpoint
 
 

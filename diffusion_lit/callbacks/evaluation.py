@@ -48,6 +48,7 @@ class Periodic(Callback):
     def __init__(self, evaluator: Evaluator, folder: str, every: int | None = None, ema: float | None = None):
         self.evaluator, self.folder, self.every, self.ema = evaluator, Path(folder), every, ema
         self.latest: dict[str, float] = {}
+        self.evaluated_at = -1  # images seen
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -71,7 +72,7 @@ class Periodic(Callback):
         with nullcontext() if self.ema is None else _ema(trainer).use(self.ema, pl_module):
             found = self.evaluator(module.denoiser, data, Share(trainer.global_rank, trainer.world_size), weights)
         module.train(training)
-        self.latest = found.metrics
+        self.latest, self.evaluated_at = found.metrics, images_seen
         for logger in trainer.loggers:
             logger.log_metrics({"images_seen": images_seen, **found.metrics}, step=trainer.global_step)
         if trainer.is_global_zero:

@@ -1,11 +1,12 @@
-"""Keep run.json: who runs, on what, since when, from which image on, for how long."""
+"""Keep run.json: who runs, on what, since when, from which image on, for how long, and how it ended."""
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from diffusion_lit.callbacks.stop import GracefulStop
 from diffusion_lit.networks.summary import summarize
 from diffusion_lit.tracking.record import RunRecord
 
@@ -13,7 +14,7 @@ __all__ = ["Record"]
 
 
 class Record(Callback):
-    """Start, time and finish a run's record; print the network's size at the start.
+    """Hold the run folder; start, time and finish the run's record; print the network's size at the start.
 
     Args:
         folder: the run folder.
@@ -24,6 +25,16 @@ class Record(Callback):
     def __init__(self, folder: str, config: Mapping[str, Any], max_images: int):
         self.record, self.config, self.max_images = RunRecord(folder), config, max_images
         self._began = time.perf_counter()
+        self._lock: IO[str] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and trainer.is_global_zero:
+            self._lock = self.record.hold()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
@@ -46,12 +57,28 @@ class Record(Callback):
             },
             data=data.description,
         )
+        number = len(self.record.run["attempts"])
+        for logger in trainer.loggers:
+            logger.log_metrics({"images_seen": module.images_seen, "attempt": number}, step=trainer.global_step)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.is_global_zero and trainer.training:
-            self.record.progress(time.perf_counter() - self._began)
+            module: Any = pl_module
+            self.record.progress(time.perf_counter() - self._began, module.images_seen)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
-        if trainer.is_global_zero and module.images_seen >= self.max_images:
-            self.record.finish(time.perf_counter() - self._began)
+        if not trainer.is_global_zero:
+            return
+        stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)  # type: ignore[attr-defined]
+        if module.images_seen >= self.max_images:
+            self.record.finish(time.perf_counter() - self._began, module.images_seen)
+        elif stop is not None and stop.stopped:
+            self.record.end(stop.stopped)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.state.stage is None or not self.record.exists:
+            return  # before training: nothing stands in the folder yet, and the terminal says why
+        self.record.crashed(trainer.global_rank, exception)
+        if trainer.is_global_zero:
+            self.record.end(f"{type(exception).__name__}: {exception}")

@@ -7,48 +7,69 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from diffusion_lit.callbacks.vote import Vote
+
 __all__ = ["GracefulStop"]
+
+PREEMPTION = "SIGUSR1"  # what `sbatch --signal=USR1@120` sends before the time is over
 
 
 class GracefulStop(Callback):
     """Note a signal in its handler and act on it only between two steps, on all processes together.
 
-    Saving inside a handler deadlocks when one process is in a collective and another is not. A second Ctrl-C stops at
-    once.
+    Saving inside a handler deadlocks when one process is in a collective and another is not. A signal to any process
+    stops all of them after the step that it came in, or after the next one if there are several. A second Ctrl-C stops
+    at once.
 
     Args:
         signals: names such as "SIGINT".
 
     Attributes:
-        received: the first signal's name, or None.
+        received: the first signal that this process got, by name, or None.
+        stopped: the signal that stopped all processes, or None.
     """
 
-    def __init__(self, signals: tuple[str, ...] = ("SIGINT", "SIGTERM", "SIGUSR1")):
+    def __init__(self, signals: tuple[str, ...] = ("SIGINT", "SIGTERM", PREEMPTION)):
         self.signals = [signal.Signals[name] for name in signals]
         self.received: str | None = None
-        self.stopped = False
+        self.stopped: str | None = None
+        self._vote = Vote()
         self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with: EX_TEMPFAIL (75) if it shall be run again, else 128 + the signal as in shells."""
+        assert self.stopped is not None
+        return os.EX_TEMPFAIL if self.stopped == PREEMPTION else 128 + signal.Signals[self.stopped]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
-        os.write(2, f"\n{self.received}: finishing the step, then saving.\n".encode())
+        self.received = self.received or signal.Signals(number).name
+        os.write(2, f"\n{signal.Signals(number).name}: finishing the step, then saving.\n".encode())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # in place of Lightning's own; a signal before this ends the process, which has nothing to save yet
         self._previous = {s: signal.signal(s, self._note) for s in self.signals}
+        self._vote.open()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
-            self.stopped = trainer.should_stop = True
+        heard = self._vote.cast(signal.Signals[self.received] if self.received else 0)
+        if heard and not self.stopped:
+            self.stopped = signal.Signals(heard).name
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._vote.close()
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.on_train_end(trainer, pl_module)

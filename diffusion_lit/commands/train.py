@@ -26,17 +26,17 @@ def run(words: list[str]) -> int:
 
 
 def fit(config: DictConfig) -> int:
-    """Train the run that `config` describes; return 0 at its end and 130 if it was stopped before."""
+    """Train the run that `config` describes; return 0 at its end, else what `GracefulStop.exit_code` says."""
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import Checkpoints, GracefulStop, Record
     from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
+    from diffusion_lit.resume import starting_point
 
     quiet()
     folder = Path(str(config.paths.run))
-    start = _start(config, folder)
+    start, state = starting_point(config.resume, folder) or (None, {})
     data, module = build_data(config), build_module(config)
     if start is not None:
-        state = checkpoint.read(start)
         checkpoint.put(checkpoint.weights(state, 0.0, start), module.denoiser, start)
         if state["diffusion_lit"]["images_seen"] >= config.max_images:
             print(f"{folder}: trained already ({state['diffusion_lit']['images_seen']:,} images)")
@@ -56,21 +56,6 @@ def fit(config: DictConfig) -> int:
     stop = next((c for c in callbacks.values() if isinstance(c, GracefulStop)), None)
     if stop is not None and stop.stopped:
         print(f"stopped after {module.images_seen:,} images, all saved. Go on with the same command and resume=auto")
-        return 130
+        return stop.exit_code
     print(f"trained: {folder}  ({module.images_seen:,} images)")
     return 0
-
-
-def _start(config: DictConfig, folder: Path) -> Path | None:
-    """The checkpoint to go on from, if any; refuse to write over a run that nobody asked to continue."""
-    from diffusion_lit.checkpoint import locate
-    from diffusion_lit.errors import UserError
-
-    last = folder / "checkpoints" / "last.ckpt"
-    if config.resume not in (None, "auto"):
-        return locate(config.resume)
-    if config.resume == "auto":
-        return last if last.exists() else None
-    if last.exists():
-        raise UserError(f"{folder}: holds a run already; resume=auto goes on with it, another task_name starts anew")
-    return None

@@ -4,17 +4,18 @@ import json
 import os
 import platform
 import socket
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import yaml
 
 from diffusion_lit import __version__
 from diffusion_lit.errors import UserError
-from diffusion_lit.files import write_text
+from diffusion_lit.files import hold, write_text
 from diffusion_lit.tracking import lines
 from diffusion_lit.tracking.identity import differences, run_identity
 from diffusion_lit.tracking.machine import git_state, hardware
@@ -101,7 +102,10 @@ class RunRecord:
                 "from_images_seen": from_images_seen,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "job": os.environ.get("SLURM_JOB_ID"),
                 "seconds": 0.0,
+                "images_seen": from_images_seen,
+                "ended": None,
             }
         )
         lines.cut(self.folder / "metrics.jsonl", from_images_seen)
@@ -109,13 +113,42 @@ class RunRecord:
         self._write_json("run.json", run)
         return identity
 
-    def progress(self, seconds: Number) -> None:
-        """Note that this attempt has trained for `seconds` so far; train_seconds is the sum over the attempts."""
-        self._timed(seconds)
+    def progress(self, seconds: Number, images_seen: int) -> None:
+        """Note a checkpoint after `seconds` of this attempt; train_seconds is the sum over the attempts."""
+        self._attempt(seconds=round(float(seconds), 3), images_seen=images_seen)
 
-    def finish(self, seconds: Number) -> None:
-        """Note that training reached its end after `seconds` in this attempt."""
-        self._timed(seconds, finished=_now())
+    def finish(self, seconds: Number, images_seen: int) -> None:
+        """Note that training reached its end after `seconds` of this attempt."""
+        self._attempt(seconds=round(float(seconds), 3), images_seen=images_seen, ended="finished")
+        self._write_json("run.json", self.run | {"finished": _now()})
+
+    def end(self, how: str) -> None:
+        """Note why this attempt ended before training did: a signal's name, or an error."""
+        self._attempt(ended=how)
+
+    def crashed(self, rank: int, error: BaseException) -> None:
+        """Add a line to crashes.jsonl: when, on which process and host, what was raised and where."""
+        where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+        line = {"time": _now(), "rank": rank, "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
+        line |= {"error": f"{type(error).__name__}: {error}", "where": where}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "crashes.jsonl").open("a", encoding="utf-8") as file:  # one write: processes share the file
+            file.write(json.dumps(line) + "\n")
+
+    def hold(self) -> IO[str]:
+        """Keep the folder for this process; the kernel gives it back when the process ends, however it ends.
+
+        Raises:
+            UserError: another process trains in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (lock := hold(self.folder / ".lock")) is not None:
+            return lock
+        last = self.run["attempts"][-1] if self.exists else {}
+        raise UserError(
+            f"{self.folder}: another process trains this run (pid {last.get('pid')} on {last.get('host')}, job "
+            f"{last.get('job')}); wait for it or stop it, then go on with resume=auto"
+        )
 
     def write_summary(self, summary: Mapping[str, Number]) -> None:
         """Write summary.json: flat keys to numbers, whole or not at all."""
@@ -144,11 +177,11 @@ class RunRecord:
             f"(task_name=...) or folder, put the old values back to go on with it, or remove the folder."
         )
 
-    def _timed(self, seconds: Number, **changes: Any) -> None:
+    def _attempt(self, **changes: Any) -> None:
         run = self.run
-        run["attempts"][-1]["seconds"] = round(float(seconds), 3)
+        run["attempts"][-1] |= changes
         run["train_seconds"] = round(sum(attempt.get("seconds", 0.0) for attempt in run["attempts"]), 3)
-        self._write_json("run.json", run | changes)
+        self._write_json("run.json", run)
 
     def _read_json(self, name: str, missing: str = "") -> dict[str, Any]:
         path = self.folder / name

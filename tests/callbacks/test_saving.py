@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion_lit.callbacks import Checkpoints, FiniteLoss
+from diffusion_lit.callbacks import Checkpoints, FiniteLoss, Periodic
+from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.every import passed
+from diffusion_lit.callbacks.minutes import Minutes
 from diffusion_lit.errors import UserError
 from tests.callbacks.stage import LIGHTNING, fit, make_module
 
@@ -16,28 +18,91 @@ pytestmark = pytest.mark.filterwarnings(*LIGHTNING)
 
 def test_checkpoints_are_counted_in_images(root, tmp_path):
     fit(tmp_path, root, make_module(), [Checkpoints(str(tmp_path / "c"), every=32, keep_every=48)], 7)
-    assert {p.name for p in (tmp_path / "c").iterdir()} == {
-        "last.ckpt",
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
         "images-000000048.ckpt",
         "images-000000096.ckpt",
-    }
+        "last.ckpt",
+        "previous.ckpt",
+    ]
+    for name, seen in {"images-000000048": 48, "images-000000096": 96, "previous": 96, "last": 112}.items():
+        found = torch.load(tmp_path / "c" / f"{name}.ckpt", weights_only=True)
+        assert (found["diffusion_lit"]["images_seen"], found["diffusion_lit"]["format"]) == (seen, 1)
     saved = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
     assert saved["diffusion_lit"]["images_seen"] == 7 * 16
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(root, tmp_path, monkeypatch):
+def test_old_ones_are_pruned_and_halves_of_a_killed_attempt_removed(root, tmp_path):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    (folder / ".last.ckpt.123.part").write_text("half")
+    fit(tmp_path, root, make_module(), [Checkpoints(str(folder), every=1000, keep_every=16, keep=2)], 5)
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["images-000000064.ckpt", "images-000000080.ckpt", "last.ckpt", "previous.ckpt"]
+
+
+def test_minutes_save_as_well_as_images(root, tmp_path, monkeypatch):
+    now = iter(range(0, 100_000, 20))  # each look at the clock is 20 seconds after the one before
+    monkeypatch.setattr("diffusion_lit.callbacks.minutes.time.monotonic", lambda: float(next(now)))
+    saved = []
+    checkpoints = Checkpoints(str(tmp_path / "c"), every=10_000, minutes=1.0)
+    save = checkpoints.save_last
+    monkeypatch.setattr(checkpoints, "save_last", lambda trainer, seen: (saved.append(seen), save(trainer, seen)))
+    fit(tmp_path, root, make_module(), [checkpoints], 10)
+    assert saved == [48, 96, 144, 160]  # every third step, and the end
+
+
+def test_the_clock_is_asked_seldom(monkeypatch):
+    """Steps of 0.1 seconds for 15 minutes: some twenty questions, and the answer comes within a step."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr("diffusion_lit.callbacks.minutes.time.monotonic", lambda: clock["now"])
+    asked = []
+    minutes = Minutes(15.0)
+    while clock["now"] < 1000:
+        clock["now"] += 0.1
+        if minutes.passed(lambda value: asked.append(value) or value):
+            break
+    assert clock["now"] == pytest.approx(900, abs=0.11)
+    assert len(asked) < 30
+
+
+class Scores:
+    """An evaluator with given numbers."""
+
+    def __init__(self, numbers: list[float]):
+        self.numbers = iter(numbers)
+
+    def __call__(self, denoiser, data, share, weights):
+        return Evaluation({"restoration/box/dps/raw/psnr": next(self.numbers)})
+
+
+def test_the_best_is_kept_by_its_metric(root, tmp_path):
+    periodic = Periodic(Scores([3.0, 7.0, 5.0, 7.0]), str(tmp_path), every=32)
+    checkpoints = Checkpoints(str(tmp_path / "c"), every=1000, best="restoration/box/dps/raw/psnr")
+    fit(tmp_path, root, make_module(), [periodic, checkpoints], 8)
+    best = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
+    assert best["diffusion_lit"]["images_seen"] == 64
+    [state] = [value for key, value in best["callbacks"].items() if key.startswith("Checkpoints")]
+    assert state == {"best_value": 7.0}
+
+
+def test_a_full_disk_is_told_and_tried_again_and_the_last_checkpoint_stays_whole(root, tmp_path, monkeypatch):
     last = tmp_path / "c" / "last.ckpt"
     fit(tmp_path, root, make_module(), [Checkpoints(str(tmp_path / "c"), every=16)], 1)
     before = last.read_bytes()
-    save = torch.save
+    save, tries = torch.save, []
 
     def full(content, file, *args, **more):
         save(content, file, *args, **more)  # some of it is written ...
+        tries.append(content["diffusion_lit"]["images_seen"])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"last\.ckpt.*No space left"):
+    with (
+        pytest.warns(UserWarning, match=r"last\.ckpt.*No space left.*Training goes on"),
+        pytest.raises(UserError, match=r"last\.ckpt.*No space left"),  # the end is not passed over
+    ):
         fit(tmp_path, root, make_module(), [Checkpoints(str(tmp_path / "c"), every=16)], 2)
+    assert tries == [16, 32, 32]
     assert last.read_bytes() == before
     assert [p.name for p in last.parent.iterdir()] == ["last.ckpt"]
 

@@ -65,7 +65,7 @@ def make_run(folder: Path, **changes: object) -> Path:
             text.append(lines.encode(line))
             _pictures(folder, rng, seen, noise=fall)
     (folder / "metrics.jsonl").write_text("\n".join(text) + "\n")
-    record.finish(251.3)
+    record.finish(251.3, seen)
     record.write_summary(SUMMARY)
     return folder
 

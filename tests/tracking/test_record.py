@@ -24,12 +24,12 @@ def test_start_writes_what_the_run_is(tmp_path):
 def test_a_second_attempt_goes_on_and_cuts_the_metrics_past_its_checkpoint(tmp_path):
     record = RunRecord(tmp_path)
     record.start(CONFIG, network={"parameters": 7})
-    record.progress(10.0)
+    record.progress(10.0, 32)
     text = "".join(lines.encode({"images_seen": n, "loss": 1.0}) + "\n" for n in (128, 256, 384))
     (tmp_path / "metrics.jsonl").write_text(text)
     record.start(CONFIG | {"paths": {"run": "/y"}, "resume": "auto"}, from_images_seen=256)
-    record.progress(1.0)
-    record.finish(5.5)
+    record.progress(1.0, 48)
+    record.finish(5.5, 64)
     assert [attempt["from_images_seen"] for attempt in record.run["attempts"]] == [0, 256]
     assert record.run["train_seconds"] == 15.5
     assert record.run["network"] == {"parameters": 7}
