@@ -6,20 +6,12 @@ from diffusion_lit.samplers.dpm import DPMSolverPP
 from diffusion_lit.samplers.edm import Euler, Heun
 from diffusion_lit.samplers.foellmer import Foellmer
 from diffusion_lit.samplers.grids import Karras, LogSNR, Quadratic, SignalShare, Strided, Uniform
-from diffusion_lit.samplers.langevin import (
-    ULA,
-    Annealed,
-    AnnealedLangevin,
-    ConsistentAnnealed,
-    Constant,
-    Langevin,
-    Relative,
-    SignalToNoise,
-)
+from diffusion_lit.samplers.langevin import ULA, AnnealedLangevin, ConsistentAnnealed, Langevin
 from diffusion_lit.samplers.metropolis import MALA
 from diffusion_lit.samplers.multistep import ExponentialAB
 from diffusion_lit.samplers.rk45 import RK45
 from diffusion_lit.samplers.sde import EulerMaruyama, PredictorCorrector, ReverseDiffusion
+from diffusion_lit.samplers.step_sizes import Annealed, Constant, Relative, SignalToNoise
 
 __all__ = [
     "DDIM",

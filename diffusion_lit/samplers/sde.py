@@ -16,7 +16,8 @@ from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.base import Mean, Past, Sampler
 from diffusion_lit.samplers.grids import Grid, Uniform
-from diffusion_lit.samplers.langevin import Langevin, SignalToNoise
+from diffusion_lit.samplers.langevin import Langevin
+from diffusion_lit.samplers.step_sizes import SignalToNoise
 
 __all__ = ["EulerMaruyama", "PredictorCorrector", "ReverseDiffusion"]
 

@@ -11,8 +11,9 @@ from diffusion_lit.inverse.guidance import MMPS, Guidance
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.noise import Gaussian
 from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.posterior.closing import log_determinant
 from diffusion_lit.inverse.posterior.paths import GuidedChain
-from diffusion_lit.inverse.posterior.population import Cloud, Population, log_determinant, systematic
+from diffusion_lit.inverse.posterior.population import Cloud, Population, systematic
 
 __all__ = ["PathResampling", "systematic"]
 

@@ -13,7 +13,8 @@ from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers.base import Mean
 from diffusion_lit.samplers.grids import Grid
-from diffusion_lit.samplers.langevin import Langevin, Relative
+from diffusion_lit.samplers.langevin import Langevin
+from diffusion_lit.samplers.step_sizes import Relative
 
 __all__ = ["ScoreSDEProjection", "project"]
 

@@ -11,7 +11,8 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.linear import LinearOperator
-from diffusion_lit.inverse.posterior.population import Cloud, Population, close, law_of, log_determinant
+from diffusion_lit.inverse.posterior.closing import close, law_of, log_determinant
+from diffusion_lit.inverse.posterior.population import Cloud, Population
 from diffusion_lit.inverse.posterior.twists import TweedieTwist, Twist
 from diffusion_lit.inverse.tangent import Tangent
 from diffusion_lit.reverse import bridge

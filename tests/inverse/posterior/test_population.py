@@ -20,7 +20,8 @@ from diffusion_lit.inverse import (
 from diffusion_lit.inverse.guidance import MMPS
 from diffusion_lit.inverse.operators import operators
 from diffusion_lit.inverse.posterior import FPS, TDS, MCGDiff, PathResampling
-from diffusion_lit.inverse.posterior.population import Cloud, Population, close, log_determinant
+from diffusion_lit.inverse.posterior.closing import close, log_determinant
+from diffusion_lit.inverse.posterior.population import Cloud, Population
 from diffusion_lit.inverse.posterior.twists import TweedieTwist
 from diffusion_lit.noise import VE, VP
 from diffusion_lit.randomness import Randomness

@@ -7,7 +7,8 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import CorrelatedNoise, GaussianNoise, Measurement
 from diffusion_lit.inverse.operators import operators
 from diffusion_lit.inverse.posterior import TDS, IsotropicTwist, TweedieTwist
-from diffusion_lit.inverse.posterior.population import Cloud, law_of
+from diffusion_lit.inverse.posterior.closing import law_of
+from diffusion_lit.inverse.posterior.population import Cloud
 from diffusion_lit.inverse.tangent import Tangent
 from tests.inverse.problems import gaussian_problem, image_problem, whitened
 from tests.inverse.test_paths import right, two_modes
