@@ -14,7 +14,8 @@ from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lit.configuration import plain
-from diffusion_lit.data import Manifest, ShardsDataModule, pack
+from diffusion_lit.data import ShardsDataModule, pack
+from diffusion_lit.data.places import is_local
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.errors import UserError
 from diffusion_lit.metrics.features import extractor
@@ -53,15 +54,16 @@ def build_data(config: DictConfig) -> ShardsDataModule | ToyDataModule:
     """
     if config.data.root is None:  # a toy is drawn, not read
         return build(config.data.datamodule)
-    root = Path(str(config.data.root))
-    if config.data.get("pack") and not (root / "manifest.json").exists():
+    root = str(config.data.root)
+    if config.data.get("pack") and is_local(root) and not Path(root, "manifest.json").exists():
         pack(**plain(config)["data"]["pack"], out=root)
-    found = Manifest.read(root)
+    data = build(config.data.datamodule)
+    found = data.manifest
     for name, here in {"shape": list(found.shape), "classes": found.classes}.items():
         told = plain(config)["data"].get(name, here)
         if told != here:
             raise UserError(f"data.{name}: {told} in the configuration, {here} in {root}; set data.{name}={here}")
-    return build(config.data.datamodule)
+    return data
 
 
 @cache

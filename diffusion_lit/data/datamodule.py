@@ -1,12 +1,12 @@
 """The LightningDataModule of a pack: training stream, validation, test and the held-out images."""
 
-from dataclasses import asdict
 from typing import Any
 
 from jaxtyping import Float32
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from diffusion_lit.data.cache import Cache
 from diffusion_lit.data.loader import HeldOutLoader, StreamLoader
 from diffusion_lit.data.manifest import Manifest
 from diffusion_lit.data.shards import collate, read_shard
@@ -26,6 +26,9 @@ class ShardsDataModule(LightningDataModule):
         block: shards that a lane mixes at a time; a rank holds lanes / ranks x block shards in memory.
         seed: of the order of the stream.
         images_seen: where the stream starts.
+        cache: folder of this machine's disk that keeps shards that come by a URL; None keeps none.
+        cache_gib: what may lie in it, in GiB, for all processes of the machine together.
+        start_method: of the reading processes: "fork", "forkserver" or "spawn"; None takes Python's default.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class ShardsDataModule(LightningDataModule):
         block: int = 2,
         seed: int = 0,
         images_seen: int = 0,
+        cache: str | None = None,
+        cache_gib: float = 20.0,
+        start_method: str | None = None,
     ):
         super().__init__()
         self.root = root
@@ -46,13 +52,15 @@ class ShardsDataModule(LightningDataModule):
         self.block = block
         self.seed = seed
         self.images_seen = images_seen
+        self.cache = None if cache is None else Cache(cache, cache_gib)
+        self.start_method = start_method
         self._manifest: Manifest | None = None
 
     @property
     def manifest(self) -> Manifest:
         """The pack's manifest, read and checked when first asked for; raises UserError as `Manifest.read` does."""
         if self._manifest is None:
-            self._manifest = Manifest.read(self.root)
+            self._manifest = Manifest.read(self.root, self.cache)
         return self._manifest
 
     @property
@@ -63,7 +71,7 @@ class ShardsDataModule(LightningDataModule):
     @property
     def description(self) -> dict[str, Any]:
         """What the run record keeps of the data: the manifest and its identity."""
-        return asdict(self.manifest) | {"identity": self.manifest.identity}
+        return self.manifest.content
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,6 +105,7 @@ class ShardsDataModule(LightningDataModule):
             world_size=world_size,
             num_workers=self.num_workers,
             block=self.block,
+            start_method=self.start_method,
             parts=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
         )
 

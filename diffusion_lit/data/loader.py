@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ class StreamLoader:
                 f"lanes: {lanes} is not a multiple of {readers} = {world_size} ranks x {max(1, num_workers)} workers; "
                 f"every worker reads whole lanes. Choose num_workers so that it divides {lanes}, or other lanes."
             )
+        if start_method not in (None, *get_all_start_methods()):
+            raise UserError(f"start_method: {start_method!r}; choose {', '.join(get_all_start_methods())}, or null.")
         self.images_seen = images_seen
         share = lanes // world_size
         self.lanes = range(rank * share, (rank + 1) * share)

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from webdataset.gopen import gopen
-
+from diffusion_lit.data.arrival import digest, open_shard, read_bytes
+from diffusion_lit.data.cache import Cache
 from diffusion_lit.data.places import is_local, locate
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import write_text
@@ -40,7 +42,8 @@ class Manifest:
         classes: number of classes, or None without labels.
         splits: split -> its shards, in order; only splits that have images.
         skipped: names of the images that did not decode.
-        root: the folder, or a URL that webdataset opens (file:, http:, https:, pipe:); it is not written.
+        root: the folder, or a URL (http:, https:, file:, pipe:, ...); it is not written.
+        cache: where shards that come by a URL are kept; it is not written either.
     """
 
     source: str
@@ -53,11 +56,12 @@ class Manifest:
     splits: dict[str, list[Shard]]
     skipped: list[str] = field(default_factory=list)
     root: str = field(default="", compare=False)
+    cache: Cache | None = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Short hash of the content: two packs with one identity hold the same bytes, wherever they lie."""
-        content = [self.shape, self.dtype, self.classes, {k: [asdict(s) for s in v] for k, v in self.splits.items()}]
+        content = [self.shape, self.dtype, self.classes, {k: [vars(s) for s in v] for k, v in self.splits.items()}]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def shards(self, split: str) -> list[Shard]:
@@ -73,15 +77,24 @@ class Manifest:
         """Count the images of a split; 0 if the pack has none."""
         return sum(shard.count for shard in self.splits.get(split, []))
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The manifest as plain containers, with its identity, and with its root but not its cache."""
+        content = {"identity": self.identity, **asdict(replace(self, cache=None))}
+        del content["cache"]
+        return content
+
     def write(self, folder: str | Path) -> None:
         """Write manifest.json into `folder`, whole or not at all."""
-        content = {"format": FORMAT, "identity": self.identity, **asdict(self)}
+        content = {"format": FORMAT, **self.content}
         del content["root"]
         write_text(Path(folder) / NAME, json.dumps(content, indent=1) + "\n")
 
     @classmethod
-    def read(cls, root: str | Path) -> "Manifest":
-        """Read manifest.json of a folder or URL, and check that every shard is there with its size in bytes.
+    def read(cls, root: str | Path, cache: Cache | None = None) -> "Manifest":
+        """Read manifest.json of a folder or URL, and check that a folder has every shard with its size in bytes.
+
+        Shards behind a URL are checked when they are fetched.
 
         Raises:
             UserError: the manifest is missing, damaged or of another format; a local shard is missing, empty or
@@ -89,8 +102,7 @@ class Manifest:
         """
         place = locate(root, NAME)
         try:
-            with gopen(place) as stream:
-                content = json.loads(stream.read())
+            content = json.loads(read_bytes(place))
             found = content.pop("format")
             if found != FORMAT:
                 raise UserError(
@@ -99,7 +111,7 @@ class Manifest:
             written = content.pop("identity")
             content["shape"] = tuple(content["shape"])
             content["splits"] = {k: [Shard(**shard) for shard in v] for k, v in content["splits"].items()}
-            manifest = replace(cls(**content), root=str(root))
+            manifest = cls(**content, root=str(root), cache=cache)
         except FileNotFoundError:
             raise UserError(
                 f"{place}: not there, so {root} holds no pack. Make one with `diffusion-lit pack SOURCE {root}`, or "
@@ -121,42 +133,49 @@ class Manifest:
     def _check_sizes(self) -> None:
         if not self.splits.get("train"):
             raise UserError(f"{self.root}/{NAME}: lists no training shard. {_mend(self.root)}")
+        sizes = _sizes(self.root) if is_local(self.root) else None
         for shard in [shard for shards in self.splits.values() for shard in shards]:
-            place = locate(self.root, shard.name)
             if shard.count <= 0:
                 raise UserError(
-                    f"{place}: {shard.count} images in its manifest, at least 1 expected. {_mend(self.root)}"
+                    f"{locate(self.root, shard.name)}: {shard.count} images in its manifest, at least 1 expected. "
+                    f"{_mend(self.root)}"
                 )
-            if not is_local(self.root):
+            size = shard.bytes if sizes is None else sizes.get(shard.name)
+            if size == shard.bytes:
                 continue
-            if not Path(place).is_file():
+            place = locate(self.root, shard.name)
+            if size is None:
                 raise UserError(
                     f"{place}: missing shard, but {NAME} lists it with {shard.count} images. {_mend(self.root)}"
                 )
-            size = Path(place).stat().st_size
-            if size != shard.bytes:
-                what = "empty" if size == 0 else "truncated" if size < shard.bytes else "not the one of the manifest"
-                raise UserError(
-                    f"{place}: the shard is {what}: {size} bytes found, {shard.bytes} expected by {NAME}. "
-                    f"{_mend(self.root)}"
-                )
+            what = "empty" if size == 0 else "truncated" if size < shard.bytes else "not the one of the manifest"
+            raise UserError(
+                f"{place}: the shard is {what}: {size} bytes found, {shard.bytes} expected by {NAME}. "
+                f"{_mend(self.root)}"
+            )
 
     def verify(self) -> None:
-        """Read every shard in full and compare its SHA-256; raises UserError naming the first that differs."""
+        """Read every shard in full and compare its SHA-256; raises UserError naming the first that differs.
+
+        What comes by a URL is read from there, not from the cache.
+        """
         for shard in [shard for shards in self.splits.values() for shard in shards]:
             place = locate(self.root, shard.name)
-            digest = hashlib.sha256()
             try:
-                with gopen(place) as stream:
-                    while chunk := stream.read(1 << 20):
-                        digest.update(chunk)
+                with open_shard(place, shard.bytes, shard.sha256, cache=None) as stream:
+                    found = digest(stream)
             except OSError as error:
                 raise UserError(f"{place}: could not be read ({error}). {_mend(self.root)}") from error
-            if digest.hexdigest() != shard.sha256:
+            if found != shard.sha256:
                 raise UserError(
-                    f"{place}: the shard does not match {NAME}: SHA-256 {digest.hexdigest()[:12]}... found, "
+                    f"{place}: the shard does not match {NAME}: SHA-256 {found[:12]}... found, "
                     f"{shard.sha256[:12]}... expected. {_mend(self.root)}"
                 )
+
+
+def _sizes(folder: str) -> dict[str, int]:
+    """Bytes of each file of a folder, in the folder's own order: a network's file system sends them with the names."""
+    return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
 
 
 def _mend(root: str | Path) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from diffusion_lit.data.arrival import open_shard
 from diffusion_lit.data.images import decode_png, to_unit
 from diffusion_lit.data.manifest import Manifest, Shard
-from diffusion_lit.data.places import locate
+from diffusion_lit.data.places import is_local, locate
 from diffusion_lit.errors import UserError
 
 __all__ = ["Sample", "collate", "read_shard"]
@@ -28,6 +28,10 @@ class Sample:
     place: str
 
 
+class _DamagedError(UserError):
+    """What was opened is not the shard that the manifest tells of."""
+
+
 def read_shard(manifest: Manifest, shard: Shard) -> list[Sample]:
     """Read all samples of a shard, in its order and not yet decoded.
 
@@ -36,25 +40,33 @@ def read_shard(manifest: Manifest, shard: Shard) -> list[Sample]:
             manifest says.
     """
     place = locate(manifest.root, shard.name)
+    try:
+        return _read(manifest, shard, place)
+    except _DamagedError:
+        if manifest.cache is None or is_local(place):
+            raise
+        manifest.cache.drop(shard.sha256)  # it was whole when it came, and was damaged in the cache
+        return _read(manifest, shard, place)
+
+
+def _read(manifest: Manifest, shard: Shard, place: str) -> list[Sample]:
     mend = f"Copy the pack again, or remove {manifest.root} and pack anew."
     try:
-        with gopen(place) as stream:
-            # The stream is drained so that the command behind a pipe: or http: URL ends well.
-            entries = list(group_by_keys(tar_file_expander([{"url": place, "stream": stream}])))
-            while stream.read(1 << 16):
-                pass
-        samples = [
-            Sample(int(entry["__key__"]), entry["png"], int(entry["cls"]) if "cls" in entry else None, place)
-            for entry in entries
-        ]
+        with open_shard(place, shard.bytes, shard.sha256, manifest.cache) as stream:
+            samples = [
+                Sample(int(entry["__key__"]), entry["png"], int(entry["cls"]) if "cls" in entry else None, place)
+                for entry in group_by_keys(tar_file_expander([{"url": place, "stream": stream}]))
+            ]
+    except UserError:
+        raise
     except (OSError, EOFError, ValueError, KeyError, tarfile.TarError) as error:
-        reason = error.args[0] if error.args else error
-        raise UserError(
+        reason = getattr(error, "strerror", None) or next(iter(error.args), error)
+        raise _DamagedError(
             f"{place}: the shard is missing, truncated or damaged ({type(error).__name__}: {reason}); {shard.count} "
             f"images in {shard.bytes} bytes expected by manifest.json. {mend}"
         ) from error
     if len(samples) != shard.count:
-        raise UserError(
+        raise _DamagedError(
             f"{place}: {len(samples)} images found in the shard, {shard.count} expected by manifest.json: it is "
             f"truncated or from another pack. {mend}"
         )
