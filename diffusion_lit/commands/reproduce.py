@@ -1,4 +1,4 @@
-"""diffusion-lit reproduce NAME [--tiny] [--check] [--again] [--list] [--entry I]
+"""diffusion-lit reproduce NAME [--tiny] [--check] [--again] [--list] [--entry I,...]
 
 Run what is missing of experiments/NAME, write its tables and check its claims.
 
@@ -12,6 +12,7 @@ Run what is missing of experiments/NAME, write its tables and check its claims.
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -36,7 +37,7 @@ def run(words: list[str]) -> int:
     from diffusion_lit.reproduction.claims import check, write_ledger
     from diffusion_lit.reproduction.paper import latex, page, tables
 
-    name, flags, index = _arguments(words)
+    name, flags, chosen = _arguments(words)
     experiment = Experiment.read(Path("experiments") / name)
     kept, out, axes = experiment.folder, experiment.folder, experiment.axes
     scratch = Path.cwd() / "runs" / "experiments" / (f"{name}-tiny" if "--tiny" in flags else name)
@@ -47,29 +48,25 @@ def run(words: list[str]) -> int:
         for number, entry in enumerate(entries):
             print(f"{number:4d}  {entry.identity}  {entry}")
         return 0
-    if index is not None and not 0 <= index < len(entries):
-        raise UserError(f"--entry {index}: {name} has the entries 0 to {len(entries) - 1}; see --list")
+    if unknown := [index for index in chosen if index >= len(entries)]:
+        raise UserError(f"--entry {unknown[0]}: {name} has the entries 0 to {len(entries) - 1}; see --list")
 
     measured = scratch / "results.jsonl"
     if "--again" in flags:
         measured.unlink(missing_ok=True)
 
     def collect() -> Results:
-        committed = [] if "--again" in flags else Results.read(kept / "results.jsonl")
-        return Results(entries, [*committed, *_read(scratch)], axes)
-
-    def _read(folder: Path) -> list:
-        return [result for path in sorted(folder.glob("results*.jsonl")) for result in Results.read(path)]
+        return Results.gather(entries, axes, *([] if "--again" in flags else [kept]), scratch)
 
     results = collect()
-    wanted = entries if index is None else [entries[index]]
+    wanted = [entries[index] for index in chosen] or entries
     todo = [] if "--check" in flags else [entry for entry in wanted if entry.identity not in results.fresh]
     script = experiment.script("measure")
     for number, entry in enumerate(todo, 1):
         # elements of a job array write files of their own
-        _measure(script.measure, entry, scratch, measured if index is None else scratch / f"results-{index}.jsonl")
+        _measure(script.measure, entry, scratch, scratch / f"results-{chosen[0]}.jsonl" if chosen else measured)
         print(f"{number}/{len(todo)}  {entry}", flush=True)
-    if index is not None:
+    if chosen:
         return 0
 
     results = collect()
@@ -136,20 +133,21 @@ def _trained(overrides: tuple[str, ...], folder: Path) -> Path:
     said = StringIO()
     with redirect_stdout(said):
         status = fit(run_config([*overrides, "resume=auto", f"paths.run={folder}"]))
-    if status:
-        raise UserError(f"{folder}: {said.getvalue().strip()}")
+    if status:  # stopped by a signal: a job's script looks at the code
+        print(f"{folder}: {said.getvalue().strip()}", file=sys.stderr)
+        raise SystemExit(status)
     return folder
 
 
-def _arguments(words: list[str]) -> tuple[str, set[str], int | None]:
+def _arguments(words: list[str]) -> tuple[str, set[str], list[int]]:
     known = {"--tiny", "--check", "--again", "--list"}
-    index = None
+    chosen: list[int] = []
     if "--entry" in words:
         place = words.index("--entry")
         number = words[place + 1] if place + 1 < len(words) else ""
-        if not number.isdigit():
-            raise UserError(f"--entry {number}: needs the number of an entry, such as --entry 3; see --list")
-        words, index = [*words[:place], *words[place + 2 :]], int(number)
+        if not all(part.isdigit() for part in number.split(",")):
+            raise UserError(f"--entry {number}: needs numbers of entries, such as --entry 3 or --entry 3,4; see --list")
+        words, chosen = [*words[:place], *words[place + 2 :]], [int(part) for part in number.split(",")]
     names = [word for word in words if not word.startswith("-")]
     flags = {word for word in words if word.startswith("-")}
     if len(names) != 1 or flags - known:
@@ -158,4 +156,4 @@ def _arguments(words: list[str]) -> tuple[str, set[str], int | None]:
             f"reproduce {' '.join(words)}: expected one experiment and flags of {', '.join(sorted(known))}; "
             f"experiments here are {', '.join(there) or 'none'}"
         )
-    return names[0], flags, index
+    return names[0], flags, chosen

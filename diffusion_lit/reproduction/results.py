@@ -60,6 +60,12 @@ class Results:
         lines = path.read_text(encoding="utf-8").split("\n")
         return [Result(**json.loads(line)) for line in lines if line.endswith("}")]
 
+    @classmethod
+    def gather(cls, entries: list[Entry], axes: Mapping[str, Iterable[str]], *folders: Path) -> "Results":
+        """The results in the results*.jsonl of folders: elements of a job array write files of their own."""
+        paths = [path for folder in folders for path in sorted(folder.glob("results*.jsonl"))]
+        return cls(entries, [result for path in paths for result in cls.read(path)], axes)
+
     def write(self, path: Path) -> None:
         """Write the fresh results, in the order of the entries."""
         rows = [json.dumps(asdict(self.fresh[e.identity])) for e in self.entries if e.identity in self.fresh]

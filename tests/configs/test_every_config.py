@@ -45,7 +45,9 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 
 def test_no_group_is_forgotten_here():
     groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
-    assert groups == {"callbacks", "data", "debug", "evaluation", "experiment", "logger", "model", "paths", "trainer"}
+    assert groups == {
+        *("callbacks", "cluster", "data", "debug", "evaluation", "experiment", "logger", "model", "paths", "trainer"),
+    }
     assert {"demo", "mnist", "fashion_mnist", "photos", "cifar10"} <= set(options("experiment"))
     assert {"cpu", "gpu", "ddp", "ddp_sim"} == set(options("trainer"))
     assert {"default", "minimal", "none", "posthoc"} == set(options("callbacks"))
