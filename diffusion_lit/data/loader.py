@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.seek import Start
 from diffusion_lit.data.shards import collate, read_shard
 from diffusion_lit.data.stream import Stream
 from diffusion_lit.errors import UserError
@@ -80,12 +82,13 @@ class StreamLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         start = self.images_seen() if callable(self.images_seen) else self.images_seen
+        starts = self.stream.seek(start, self.lanes)  # here, once for all workers
         if self.num_workers == 0:
-            yield from self.stream.pieces(start, self.lanes, self.parts)
+            yield from self.stream.pieces(start, starts, self.parts)
             return
         workers = iter(
             DataLoader(
-                _Pieces(self.stream, start, self.lanes, self.parts),
+                _Pieces(self.stream, start, starts, self.parts),
                 batch_size=None,
                 num_workers=self.num_workers,
                 collate_fn=_same,
@@ -109,16 +112,16 @@ class _Pieces(IterableDataset):
 
     stream: Stream
     images_seen: int
-    lanes: range
+    starts: dict[int, Start]
     parts: int
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         info = get_worker_info()
         assert info is not None
-        share = len(self.lanes) // info.num_workers
-        lanes = self.lanes[info.id * share : (info.id + 1) * share]
+        share = len(self.starts) // info.num_workers
+        mine = dict(islice(self.starts.items(), info.id * share, (info.id + 1) * share))
         try:
-            yield from self.stream.pieces(self.images_seen, lanes, self.parts)
+            yield from self.stream.pieces(self.images_seen, mine, self.parts)
         except UserError as error:  # sent as it is: DataLoader would wrap its message in a traceback
             yield error
 

@@ -25,7 +25,8 @@ class _Again:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         loader = self.loader
-        batch = list(islice(loader.stream.pieces(0, loader.lanes, loader.parts), loader.parts))
+        stream = loader.stream
+        batch = list(islice(stream.pieces(0, stream.seek(0, loader.lanes), loader.parts), loader.parts))
         for step in count(self.images_seen() // self.batch_size):
             for part in batch:
                 yield part | {"position": part["position"] + step * self.batch_size}

@@ -14,8 +14,9 @@ permuted by (seed, pass, lane, block). Global batch k takes the next B / L sampl
   the lanes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, islice
 
 import numpy as np
@@ -23,6 +24,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.seek import Start, seek
 from diffusion_lit.data.shards import Sample, collate, read_shard
 from diffusion_lit.errors import UserError
 
@@ -39,6 +41,14 @@ def permutation(n: int, *key: int) -> Int64[np.ndarray, " n"]:
     """
     words = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
     return np.argsort(words, kind="stable").astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def _order(shards: int, seed: int, epoch: int) -> Int64[np.ndarray, " shards"]:
+    """The order of the shards in a pass, which all lanes of a process share."""
+    order = permutation(shards, seed, _SHARDS, epoch)
+    order.flags.writeable = False
+    return order
 
 
 @dataclass(frozen=True)
@@ -80,23 +90,36 @@ class Stream:
                 f"number of images to a batch. Choose a multiple of {self.lanes}, or other lanes."
             )
 
-    def pieces(self, images_seen: int, lanes: Sequence[int], parts: int = 1) -> Iterator[dict[str, Tensor]]:
-        """Yield what some lanes give to each global batch, for ever.
+    def seek(self, images_seen: int, lanes: Sequence[int]) -> dict[int, Start]:
+        """Find where some lanes stand: lane -> (pass, images of that pass that it has given already).
 
         Args:
-            images_seen: where to start, a multiple of the number of lanes (such as of the batch size).
+            images_seen: by all lanes together, a multiple of their number (such as of the batch size).
             lanes: which, in ascending order.
-            parts: each global batch comes in so many equal parts, one after the other: gradients that are accumulated
-                over them are those of the whole batch, of the same images at the same positions.
 
         Raises:
-            UserError: `images_seen` is no such multiple, the parts do not divide, or a shard cannot be read.
+            UserError: `images_seen` is no such multiple.
         """
         if images_seen < 0 or images_seen % self.lanes:
             raise UserError(
                 f"images_seen: {images_seen} is not a multiple of {self.lanes} = lanes; start with the lanes of the "
                 "run that is continued."
             )
+        counts = np.array([shard.count for shard in self.manifest.shards("train")], dtype=np.int64)
+        return seek(counts, self._order, self.lanes, images_seen // self.lanes, lanes)
+
+    def pieces(self, images_seen: int, starts: Mapping[int, Start], parts: int = 1) -> Iterator[dict[str, Tensor]]:
+        """Yield what some lanes give to each global batch, for ever.
+
+        Args:
+            images_seen: where to start.
+            starts: what `seek` found there for these lanes.
+            parts: each global batch comes in so many equal parts, one after the other: gradients that are accumulated
+                over them are those of the whole batch, of the same images at the same positions.
+
+        Raises:
+            UserError: the parts do not divide, or a shard cannot be read.
+        """
         share = self.batch_size // self.lanes
         if parts < 1 or share % parts:
             raise UserError(
@@ -104,31 +127,15 @@ class Stream:
                 f"{self.lanes}); every lane gives the same number of images to each part of a batch."
             )
         part = share // parts
-        sources = [self._samples(lane, *start) for lane, start in self._seek(images_seen // self.lanes, lanes).items()]
+        sources = [self._samples(lane, *start) for lane, start in starts.items()]
         for start in count(images_seen, self.batch_size):
             for first in range(start, start + share, part):
                 samples = [sample for source in sources for sample in islice(source, part)]
-                positions = [first + lane * share + i for lane in lanes for i in range(part)]
+                positions = [first + lane * share + i for lane in starts for i in range(part)]
                 yield collate(samples, self.manifest.shape, positions)
 
-    def _seek(self, images: int, lanes: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Find where lanes stand after `images` each: lane -> (pass, images of the pass that are already seen)."""
-        counts = np.array([shard.count for shard in self.manifest.shards("train")])
-        left = dict.fromkeys(lanes, images)
-        found: dict[int, tuple[int, int]] = {}
-        for epoch in count():
-            order = self._order(epoch)
-            for lane in [lane for lane in lanes if lane not in found]:
-                size = int(counts[self._dealt(order, epoch, lane)].sum())
-                if left[lane] < size:
-                    found[lane] = epoch, left[lane]
-                left[lane] -= size
-            if len(found) == len(lanes):
-                return {lane: found[lane] for lane in lanes}
-        raise AssertionError("count() is endless")
-
     def _order(self, epoch: int) -> Int64[np.ndarray, " shards"]:
-        return permutation(len(self.manifest.shards("train")), self.seed, _SHARDS, epoch)
+        return _order(len(self.manifest.shards("train")), self.seed, epoch)
 
     def _dealt(self, order: Int64[np.ndarray, " shards"], epoch: int, lane: int) -> Int64[np.ndarray, " dealt"]:
         """Give the shards of a pass that stand at the places lane, lane + L, ... of the endless row."""
@@ -146,4 +153,5 @@ class Stream:
                     samples = [sample for shard in block for sample in read_shard(self.manifest, shard)]
                     for i in permutation(size, self.seed, _SAMPLES, e, lane, number)[skip:]:
                         yield samples[i]
+                    del samples  # before the next block is read
                 skip = max(0, skip - size)
