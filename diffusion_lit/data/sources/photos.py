@@ -1,6 +1,7 @@
 """The photos that scikit-image, scikit-learn and matplotlib bring, cut into patches."""
 
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,6 @@ def photos(size: int = 32) -> list[Item]:
 
 def _locate(package: str) -> Path:
     """Find the folder of an installed package without importing it."""
-    from importlib.util import find_spec
-
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise UserError(

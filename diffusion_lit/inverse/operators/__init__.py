@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from diffusion_lit.inverse.operators.algebra import Stack, stack
 from diffusion_lit.inverse.operators.base import Operator
 from diffusion_lit.inverse.operators.channels import colourise, identity
+from diffusion_lit.inverse.operators.checks import check_adjoint, check_linear
 from diffusion_lit.inverse.operators.convolution import convolve, motion_blur
 from diffusion_lit.inverse.operators.fourier import fourier_mask
-from diffusion_lit.inverse.operators.function import check_adjoint, check_linear
 from diffusion_lit.inverse.operators.inpainting import (
     Inpainting,
     inpaint_box,
@@ -17,11 +16,13 @@ from diffusion_lit.inverse.operators.inpainting import (
     inpaint_random,
 )
 from diffusion_lit.inverse.operators.lensing import gravitational_lens
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator, MatrixOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator, MatrixOperator
 from diffusion_lit.inverse.operators.magnetic_resonance import mri
 from diffusion_lit.inverse.operators.nonlinear import hdr, nonlinear_blur, phase_retrieval
 from diffusion_lit.inverse.operators.sensing import gaussian_sensing, hadamard_sensing
 from diffusion_lit.inverse.operators.separable import Separable, average_pool, bicubic, gaussian_blur
+from diffusion_lit.inverse.operators.stacking import Stack, stack
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.inverse.operators.tomography import radon
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The contract of operators: y = A(x)."""
+"""The contract of operators, y = A(x), and how others become one: functions, A after B, a multiple of A."""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from diffusion_lit.errors import UserError
+from diffusion_lit.inverse.operators.checks import name_of, probe
 
-__all__ = ["Data", "Operator", "Signal"]
+__all__ = ["Composition", "Data", "FunctionOperator", "Operator", "Scaled", "Signal"]
 
 Signal = Float[Tensor, "batch *x_shape"]
 Data = Float[Tensor, "batch *y_shape"]
@@ -45,8 +46,6 @@ class Operator(nn.Module):
         Raises:
             UserError: f raises, or does not return such a tensor.
         """
-        from diffusion_lit.inverse.operators.function import FunctionOperator  # it derives from this class
-
         return FunctionOperator(f, x_shape)
 
     def __call__(self, x: Signal) -> Data:
@@ -76,14 +75,10 @@ class Operator(nn.Module):
         return y
 
     def __matmul__(self, inner: "Operator") -> "Operator":
-        from diffusion_lit.inverse.operators.algebra import compose  # it derives from this class
-
-        return compose(self, inner) if isinstance(inner, Operator) else NotImplemented
+        return Composition(self, inner) if isinstance(inner, Operator) else NotImplemented
 
     def __mul__(self, factor: int | float) -> "Operator":
-        from diffusion_lit.inverse.operators.algebra import scale  # it derives from this class
-
-        return scale(factor, self) if isinstance(factor, int | float) else NotImplemented
+        return Scaled(factor, self) if isinstance(factor, int | float) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -112,3 +107,82 @@ class Operator(nn.Module):
         y = values.new_zeros(len(values), *self.y_shape)
         y[:, self.observed.to(y.device)] = values
         return y
+
+
+class FunctionOperator(Operator):
+    """y = f(x).
+
+    Args:
+        f: (B, *x_shape) -> (B, *y_shape), differentiable by autograd, each image by itself.
+        x_shape: shape of a signal, without the batch.
+
+    Attributes:
+        dtypes: what f takes of float64 and float32; others are cast, there and back.
+
+    Raises:
+        UserError: f raises, or does not return a tensor with the batch first.
+    """
+
+    def __init__(self, f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]):
+        self.dtypes, y_shape = probe(f, tuple(x_shape))
+        super().__init__(tuple(x_shape), y_shape)
+        self.f = f
+
+    @property
+    def name(self) -> str:
+        return f"operator {name_of(self.f)!r}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(self._cast(x)).to(x)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        return x if x.dtype in self.dtypes else x.to(self.dtypes[0])
+
+
+class Composition(Operator):
+    """y = A(B(x)); what A measures is measured.
+
+    Raises:
+        UserError: B does not give what A takes.
+    """
+
+    def __init__(self, outer: Operator, inner: Operator):
+        if outer.x_shape != inner.y_shape:
+            raise UserError(
+                f"{outer.name} @ {inner.name}: {inner.name} gives {inner.y_shape}, but {outer.name} takes "
+                f"{outer.x_shape}; build both for one shape (the right one acts first)"
+            )
+        super().__init__(inner.x_shape, outer.y_shape, outer.observed)
+        self.outer, self.inner = outer, inner
+
+    @property
+    def name(self) -> str:
+        return f"{self.outer.name} @ {self.inner.name}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(self.inner(x))
+
+
+class Scaled(Operator):
+    """y = c A(x).
+
+    Raises:
+        UserError: c is 0 or not finite.
+    """
+
+    def __init__(self, factor: int | float, operator: Operator):
+        if not math.isfinite(factor) or factor == 0:
+            raise UserError(f"{factor} * {operator.name}: the factor is a finite number other than 0")
+        super().__init__(operator.x_shape, operator.y_shape, operator.observed)
+        self.factor, self.operator = float(factor), operator
+
+    @property
+    def name(self) -> str:
+        return f"{self.factor:g} * {self.operator.name}"
+
+    @property
+    def hidden(self) -> Bool[Tensor, "*x_shape"] | None:
+        return self.operator.hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.operator(x)

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.operators.inpainting import Shape, image_shape
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.inverse.operators.transforms import hartley
 
 __all__ = ["CircularConvolution", "ReflectedConvolution", "convolve", "line_kernel", "motion_blur"]

@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.randomness import Randomness
 
 __all__ = [

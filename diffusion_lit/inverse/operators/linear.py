@@ -1,8 +1,8 @@
-"""Linear operators: what can be derived when a subclass only knows A, and the one that is given by its matrix."""
+"""Linear operators: what is derived when a subclass only knows A, and those of a matrix, a function or others."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -11,33 +11,16 @@ from torch import Tensor
 
 from diffusion_lit.denoise import expand
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.base import Data, Operator, Signal
+from diffusion_lit.inverse.operators.base import Composition, Data, FunctionOperator, Operator, Scaled, Signal
+from diffusion_lit.inverse.operators.checks import check_adjoint, check_linear
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.inverse.solvers import conjugate_gradient
 
-__all__ = ["SVD", "LinearOperator", "MatrixOperator"]
+__all__ = ["LinearFunctionOperator", "LinearOperator", "MatrixOperator"]
 
 _RCOND = 1e-10  # singular values below this part of the largest are zero
 _MATRIX_LIMIT = 2**28  # entries of a matrix that fits in 2 GiB
 _SVD_LIMIT = 2**20  # entries of a matrix that is decomposed in a second
-
-
-@dataclass(frozen=True)
-class SVD:
-    """A = U diag(s) V^T with orthonormal columns in U and V, as functions, since U and V are often structured.
-
-    Attributes:
-        s: (r,) singular values >= 0 in float64, in no particular order.
-        u: (B, r) -> (B, *y_shape), U z.
-        ut: (B, *y_shape) -> (B, r), U^T y.
-        v: (B, r) -> (B, *x_shape), V z.
-        vt: (B, *x_shape) -> (B, r), V^T x.
-    """
-
-    s: Float64[Tensor, " r"]
-    u: Callable[[Tensor], Tensor]
-    ut: Callable[[Tensor], Tensor]
-    v: Callable[[Tensor], Tensor]
-    vt: Callable[[Tensor], Tensor]
 
 
 class LinearOperator(Operator):
@@ -67,9 +50,15 @@ class LinearOperator(Operator):
         Raises:
             UserError: f raises or is not linear, or transpose is not its A^T.
         """
-        from diffusion_lit.inverse.operators.function import LinearFunctionOperator  # it derives from this class
-
         return LinearFunctionOperator(f, x_shape, transpose)
+
+    def __matmul__(self, inner: Operator) -> Operator:
+        return _LinearComposition(self, inner) if isinstance(inner, LinearOperator) else super().__matmul__(inner)
+
+    def __mul__(self, factor: int | float) -> Operator:
+        return _LinearScaled(factor, self) if isinstance(factor, int | float) else NotImplemented
+
+    __rmul__ = __mul__
 
     def transpose(self, y: Data) -> Signal:
         """A^T y: the vector-Jacobian product of `forward`, unless a subclass knows better."""
@@ -79,7 +68,10 @@ class LinearOperator(Operator):
         """Return the singular value decomposition, or None where it is not known and A is not small."""
         if math.prod(self.x_shape) * self.y_size > _SVD_LIMIT:
             return None
-        left, values, right = self._factors
+        return self._by_factors(*self._factors)
+
+    def _by_factors(self, left: Tensor, values: Tensor, right: Tensor) -> SVD:
+        """The SVD of U (y_size, r), s (r,) and V^T (r, d)."""
         return SVD(
             values,
             u=lambda z: self.place(z @ left.to(z).mT),
@@ -174,13 +166,55 @@ class MatrixOperator(LinearOperator):
         return (y @ self.entries.to(y)).reshape(len(y), *self.x_shape)
 
     def svd(self) -> SVD:
-        return SVD(
-            self.values,
-            u=lambda z: z @ self.left.to(z).mT,
-            ut=lambda y: y @ self.left.to(y),
-            v=lambda z: (z @ self.right.to(z)).reshape(len(z), *self.x_shape),
-            vt=lambda x: x.flatten(1) @ self.right.to(x).mT,
-        )
+        return self._by_factors(self.left, self.values, self.right)
+
+
+class LinearFunctionOperator(FunctionOperator, LinearOperator):
+    """y = f(x) for linear f; A^T is its vector-Jacobian product unless it is given.
+
+    Args:
+        f: as for FunctionOperator, linear.
+        x_shape: shape of a signal, without the batch.
+        transpose: (B, *y_shape) -> (B, *x_shape), A^T y.
+
+    Raises:
+        UserError: as for FunctionOperator; f is not linear, or transpose is not its A^T.
+    """
+
+    def __init__(
+        self,
+        f: Callable[[Tensor], Tensor],
+        x_shape: tuple[int, ...],
+        transpose: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__(f, x_shape)
+        self._transpose = transpose
+        check_linear(self, self.dtypes[0])
+        check_adjoint(self, self.dtypes[0])
+
+    def transpose(self, y: Tensor) -> Tensor:
+        return super().transpose(y) if self._transpose is None else self._transpose(self._cast(y)).to(y)
+
+
+class _LinearComposition(Composition, LinearOperator):
+    outer: LinearOperator
+    inner: LinearOperator
+
+    def transpose(self, y: Tensor) -> Tensor:
+        return self.inner.transpose(self.outer.transpose(y))
+
+
+class _LinearScaled(Scaled, LinearOperator):
+    operator: LinearOperator
+
+    def transpose(self, y: Tensor) -> Tensor:
+        return self.factor * self.operator.transpose(y)
+
+    def svd(self) -> SVD | None:
+        svd, sign = self.operator.svd(), math.copysign(1.0, self.factor)
+        if svd is None:
+            return None
+        return replace(svd, s=abs(self.factor) * svd.s, u=lambda z: sign * svd.u(z), ut=lambda y: sign * svd.ut(y))
 
 
 def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:

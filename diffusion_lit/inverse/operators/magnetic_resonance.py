@@ -13,7 +13,8 @@ from torch import Tensor
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.operators.frequencies import observed_frequencies
 from diffusion_lit.inverse.operators.inpainting import Shape, image_shape
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.inverse.operators.transforms import as_complex, as_pair, centred_fft, centred_ifft
 
 __all__ = ["MRI", "MultiCoilMRI", "coil_sensitivities", "mri"]

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.operators.inpainting import Shape, image_shape
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator, MatrixOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator, MatrixOperator
+from diffusion_lit.inverse.operators.svd import SVD
 from diffusion_lit.inverse.operators.transforms import hadamard, hartley
 from diffusion_lit.randomness import Randomness
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.operators.inpainting import Shape, image_shape
-from diffusion_lit.inverse.operators.linear import SVD, LinearOperator
+from diffusion_lit.inverse.operators.linear import LinearOperator
+from diffusion_lit.inverse.operators.svd import SVD
 
 __all__ = ["Separable", "average_pool", "bicubic", "gaussian_blur"]
 

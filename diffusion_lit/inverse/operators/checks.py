@@ -1,79 +1,41 @@
-"""Operators from functions of the user's, and the checks that they keep their word."""
+"""What functions and maps promise, tried on random signals."""
 
 import math
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse.operators.base import Operator
-from diffusion_lit.inverse.operators.linear import LinearOperator
 from diffusion_lit.randomness import Randomness
 
-__all__ = ["FunctionOperator", "LinearFunctionOperator", "check_adjoint", "check_linear"]
+__all__ = ["LinearMap", "Map", "check_adjoint", "check_linear", "name_of", "probe"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # relative, far above rounding and far below a mistake
 
 
-class FunctionOperator(Operator):
-    """y = f(x).
+@runtime_checkable
+class Map(Protocol):
+    """x (B, *x_shape) -> y (B, *y_shape), as `Operator` has it."""
 
-    Args:
-        f: (B, *x_shape) -> (B, *y_shape), differentiable by autograd, each image by itself.
-        x_shape: shape of a signal, without the batch.
-
-    Attributes:
-        dtypes: what f takes of float64 and float32; others are cast, there and back.
-
-    Raises:
-        UserError: f raises, or does not return a tensor with the batch first.
-    """
-
-    def __init__(self, f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]):
-        self.dtypes, y_shape = _probe(f, tuple(x_shape))
-        super().__init__(tuple(x_shape), y_shape)
-        self.f = f
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
 
     @property
-    def name(self) -> str:
-        return f"operator {_name(self.f)!r}"
+    def name(self) -> str: ...
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.f(self._cast(x)).to(x)
-
-    def _cast(self, x: Tensor) -> Tensor:
-        return x if x.dtype in self.dtypes else x.to(self.dtypes[0])
+    def __call__(self, x: Tensor) -> Tensor: ...
 
 
-class LinearFunctionOperator(FunctionOperator, LinearOperator):
-    """y = f(x) for linear f; A^T is its vector-Jacobian product unless it is given.
+@runtime_checkable
+class LinearMap(Map, Protocol):
+    """A map with a transpose, as `LinearOperator` has it."""
 
-    Args:
-        f: as for FunctionOperator, linear.
-        x_shape: shape of a signal, without the batch.
-        transpose: (B, *y_shape) -> (B, *x_shape), A^T y.
-
-    Raises:
-        UserError: as for FunctionOperator; f is not linear, or transpose is not its A^T.
-    """
-
-    def __init__(
-        self,
-        f: Callable[[Tensor], Tensor],
-        x_shape: tuple[int, ...],
-        transpose: Callable[[Tensor], Tensor] | None = None,
-    ):
-        super().__init__(f, x_shape)
-        self._transpose = transpose
-        check_linear(self, self.dtypes[0])
-        check_adjoint(self, self.dtypes[0])
-
-    def transpose(self, y: Tensor) -> Tensor:
-        return super().transpose(y) if self._transpose is None else self._transpose(self._cast(y)).to(y)
+    def transpose(self, y: Tensor) -> Tensor: ...
 
 
-def check_linear(operator: Operator, dtype: torch.dtype = torch.float64) -> None:
+def check_linear(operator: Map, dtype: torch.dtype = torch.float64) -> None:
     """Compare A(2 u - 3 v) with 2 A(u) - 3 A(v) for random u and v.
 
     Raises:
@@ -92,7 +54,7 @@ def check_linear(operator: Operator, dtype: torch.dtype = torch.float64) -> None
         )
 
 
-def check_adjoint(operator: LinearOperator, dtype: torch.dtype = torch.float64) -> None:
+def check_adjoint(operator: LinearMap, dtype: torch.dtype = torch.float64) -> None:
     """Compare <A x, y> with <x, A^T y> for random x and y.
 
     Raises:
@@ -124,12 +86,17 @@ def _draw(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
     return Randomness(seed, torch.arange(3)).normal(*shape, dtype=dtype)
 
 
-def _name(f: Callable) -> str:
+def name_of(f: Callable) -> str:
+    """What error messages call a function."""
     return getattr(f, "__name__", type(f).__name__)
 
 
-def _probe(f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]) -> tuple[list[torch.dtype], tuple[int, ...]]:
-    """Call f on three random images, in float64 and in float32: what it takes, and the shape it returns."""
+def probe(f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]) -> tuple[list[torch.dtype], tuple[int, ...]]:
+    """Call f on three random images, in float64 and in float32: what it takes, and the shape it returns.
+
+    Raises:
+        UserError: f raises, or does not return a tensor with the batch first.
+    """
     dtypes: list[torch.dtype] = []
     y, failure = None, None
     for dtype in (torch.float64, torch.float32):
@@ -141,13 +108,13 @@ def _probe(f: Callable[[Tensor], Tensor], x_shape: tuple[int, ...]) -> tuple[lis
             failure = error
     if not dtypes:
         raise UserError(
-            f"operator {_name(f)!r} raised {type(failure).__name__} for x of shape {(3, *x_shape)}, torch.float32: "
+            f"operator {name_of(f)!r} raised {type(failure).__name__} for x of shape {(3, *x_shape)}, torch.float32: "
             f"{failure}"
         ) from failure
     if not isinstance(y, Tensor) or not y.is_floating_point() or y.ndim < 2 or len(y) != 3:
         got = f"shape {tuple(y.shape)}, {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise UserError(
-            f"operator {_name(f)!r} returned {got} for x of shape {(3, *x_shape)}; expected real numbers of shape "
+            f"operator {name_of(f)!r} returned {got} for x of shape {(3, *x_shape)}; expected real numbers of shape "
             f"(3, *y_shape), the batch first"
         )
     return dtypes, tuple(y.shape[1:])
