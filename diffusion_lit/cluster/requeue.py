@@ -30,19 +30,21 @@ class Verdict(NamedTuple):
     crash: bool = False
 
 
-def verdict(code: int, crashes: int, limit: int) -> Verdict:
+def verdict(code: int, crashes: int, limit: int, orderly: bool = True) -> Verdict:
     """Judge how training ended.
 
     Args:
         code: what srun returned: the highest of the processes' exit codes, 128 + the signal that killed one.
         crashes: how often it has crashed before without a new checkpoint in between.
         limit: of those.
+        orderly: training saw the signal that ended it. Not so where srun --kill-on-bad-exit sent SIGTERM to the others
+            of a process that crashed: their code hides its own.
     """
     if code == 0:
         return Verdict(False, "finished")
     if code in _ASKED:
         return Verdict(True, "the time was over")
-    if code in _BY_HAND:
+    if code in _BY_HAND and orderly:
         return Verdict(False, f"stopped by {_name(code)}")
     if code == _MISTAKE:
         return Verdict(False, "a mistake that another start would meet again")
@@ -70,7 +72,8 @@ def requeue(run: Path, code: int, limit: int) -> Verdict:
     images_seen = attempt.get("images_seen", 0)
     past = _read(run / "requeues.jsonl")
     stuck = [line for line in past if line["crash"] and line["images_seen"] == images_seen]
-    found = verdict(code, len(stuck), limit)
+    orderly = code != 128 + signal.SIGTERM or attempt.get("ended") == "SIGTERM"
+    found = verdict(code, len(stuck), limit, orderly)
     since = past[-1]["time"] if past else ""
     errors = [line["error"] for line in _read(run / "crashes.jsonl") if line["time"] >= since]
     line = {

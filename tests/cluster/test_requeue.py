@@ -81,6 +81,15 @@ def test_a_job_that_never_started_its_run_is_bounded_too(tmp_path, calls):
     assert verdicts == [True, True, False]
 
 
+def test_a_crash_whose_code_is_hidden_by_those_that_srun_ended_with_it(tmp_path, calls):
+    record = RunRecord(tmp_path)
+    record.start({"seed": 0}, from_images_seen=0)
+    assert requeue(tmp_path, 128 + signal.SIGTERM, limit=3).again
+    record.start({"seed": 0}, from_images_seen=0)
+    record.end("SIGTERM")  # seen, saved and stopped
+    assert not requeue(tmp_path, 128 + signal.SIGTERM, limit=3).again
+
+
 def test_the_end_is_left_alone(tmp_path, calls):
     assert main(["requeue", str(tmp_path / "run"), "0"]) == 0
     assert calls == []
