@@ -21,5 +21,5 @@ def run(words: list[str]) -> int:
     if len(folders) != 1 or unknown:
         raise UserError("report: expected one run folder, such as `diffusion-lit report runs/demo`")
     out = Path(arguments["out"] or folders[0] / "report.html")
-    print(write_report(folders, out))
+    print(write_report(folders[0], out))
     return 0

@@ -35,7 +35,7 @@ def run(words: list[str]) -> int:
     from diffusion_lit.files import write_text
     from diffusion_lit.reproduction import Experiment, Results
     from diffusion_lit.reproduction.claims import check, write_ledger
-    from diffusion_lit.reproduction.paper import latex, page, tables
+    from diffusion_lit.reproduction.paper import page, tables
 
     name, flags, chosen = _arguments(words)
     experiment = Experiment.read(Path("experiments") / name)
@@ -88,7 +88,7 @@ def run(words: list[str]) -> int:
     if "--check" not in flags:
         results.write(out / "results.jsonl" if out == kept else out / "collected.jsonl")
         write_text(out / "table.md", "\n\n".join(f"**{title}**\n\n{table.markdown()}" for title, table in found) + "\n")
-        write_text(out / "table.tex", "\n".join(latex(table, title) for title, table in found))
+        write_text(out / "table.tex", "\n".join(table.latex(title) for title, table in found))
         write_text(out / "table.html", page(experiment, found))
         config = hashlib.sha256(json.dumps([entry.identity for entry in entries]).encode()).hexdigest()[:10]
         write_ledger(out / "ledger.json", rows, f"diffusion-lit reproduce {name}", config)

@@ -13,7 +13,7 @@ from diffusion_lit.reproduction.experiment import Experiment
 from diffusion_lit.reproduction.results import Results
 from diffusion_lit.tracking.table import Table
 
-__all__ = ["MISSING", "latex", "page", "tables"]
+__all__ = ["MISSING", "page", "tables"]
 
 #: What stands in a cell that was not measured.
 MISSING = "\N{EN DASH}"
@@ -67,25 +67,6 @@ def _cell(results: Results, metric: str, at: dict[str, str], form: str) -> tuple
     spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
     old = {result.identity for result in results.stale.values()}
     return f"{values.mean():{form}}{spread}{'†' if any(r.identity in old for r in found) else ''}", float(values.mean())
-
-
-def latex(table: Table, title: str) -> str:
-    """A table environment for the booktabs package; marked cells in bold."""
-
-    def text(cell: str) -> str:
-        for sign, instead in {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "†": r"$\dagger$"}.items():
-            cell = cell.replace(sign, instead)
-        return cell.replace(MISSING, "--")
-
-    body = [
-        " & ".join(rf"\textbf{{{text(c)}}}" if (i, j) in table.marked else text(c) for j, c in enumerate(row))
-        for i, row in enumerate(table.rows)
-    ]
-    head = " & ".join(map(text, table.columns))
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{text(title)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule", head + r" \\", r"\midrule"]
-    lines += [row + r" \\" for row in body] + [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
-    return "\n".join(lines)
 
 
 def page(experiment: Experiment, found: list[tuple[str, Table]]) -> str:

@@ -1,7 +1,6 @@
 """Which metrics of a run share a chart, what the chart is called, and how its lines are labelled."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,26 +24,24 @@ class Chart:
     main: bool
 
 
-def learning_curves(runs: Mapping[str, list[dict[str, Any]]]) -> list[Chart]:
-    """Draw every metric over images seen, metrics of one kind in one chart, one line a run where there are several.
+def learning_curves(lines: list[dict[str, Any]]) -> list[Chart]:
+    """Draw every metric of a run over images seen, metrics of one kind in one chart.
 
     Args:
-        runs: run name to the lines of its metrics.jsonl.
+        lines: of its metrics.jsonl.
     """
     groups: dict[tuple[str, bool], list[Line]] = {}
-    for run, lines in runs.items():
-        for name in _names(lines):
-            title, label, main = _place(name)
-            label = f"{run} {label}".strip() if len(runs) > 1 else label
-            x, y = series(lines, name)
-            into = groups.setdefault((title, main), [])
-            if name.startswith("train/") and len(y) > 24:
-                into.append(Line(label, x, y, faint=True))
-                y = smooth(y, len(y) / 20)
-            into.append(Line(label, x, y))
+    for name in _names(lines):
+        title, label, main = _place(name)
+        x, y = series(lines, name)
+        into = groups.setdefault((title, main), [])
+        if name.startswith("train/") and len(y) > 24:
+            into.append(Line(label, x, y, faint=True))
+            y = smooth(y, len(y) / 20)
+        into.append(Line(label, x, y))
     charts = [
-        Chart(title, draw(lines[: 2 * _MOST_LINES], log=_spans_decades(title, lines)), main)
-        for (title, main), lines in groups.items()
+        Chart(title, draw(drawn[: 2 * _MOST_LINES], log=_spans_decades(title, drawn)), main)
+        for (title, main), drawn in groups.items()
     ]
     return sorted(charts, key=lambda chart: (not chart.main, not chart.title.startswith(("Training", "Validation"))))
 

@@ -1,7 +1,6 @@
-"""One self-contained HTML page of a run, or of several side by side."""
+"""One self-contained HTML page of a run; several stand side by side in `comparison`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from diffusion_lit.files import write_text
-from diffusion_lit.tracking.compare import compare, run_names
 from diffusion_lit.tracking.curves import learning_curves, loss_by_noise
 from diffusion_lit.tracking.identity import flatten
 from diffusion_lit.tracking.pictures import restorations, sample_grids
@@ -20,30 +18,21 @@ from diffusion_lit.tracking.words import Number, plain_words, quantity, show
 __all__ = ["write_report"]
 
 
-def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
+def write_report(folder: str | Path, out: str | Path) -> Path:
     """Write the page and return its path.
 
     It holds everything it shows: no script, no font and no picture is fetched from anywhere.
 
     Args:
-        folders: one run folder, or several to compare.
+        folder: the run folder.
         out: the HTML file to write.
 
     Raises:
-        UserError: no folder is given, one holds no run, matplotlib is missing, or the file cannot be written.
+        UserError: the folder holds no run, matplotlib is missing, or the file cannot be written.
     """
-    comparison = compare(folders)
-    records = [RunRecord(folder) for folder in folders]
-    names = run_names(folders)
-    metrics = {name: record.read_metrics() for name, record in zip(names, records)}
+    record = RunRecord(folder)
     page = _environment().get_template("report.html.jinja")
-    html = page.render(
-        title=names[0] if len(names) == 1 else f"{len(names)} runs compared",
-        runs=[_run(name, record, metrics[name]) for name, record in zip(names, records)],
-        comparison=comparison,
-        shared_curves=learning_curves(metrics) if len(names) > 1 else [],
-    )
-    write_text(out, html)
+    write_text(out, page.render(entry=_run(record.folder.resolve().name, record, record.read_metrics())))
     return Path(out)
 
 
@@ -73,7 +62,7 @@ def _run(name: str, record: RunRecord, metrics: list[dict[str, Any]]) -> dict[st
         "panels": panels,
         "restoration": restoration_table(latest),
         "samples": sample_grids(record.folder),
-        "curves": learning_curves({name: metrics}),
+        "curves": learning_curves(metrics),
         "noise": loss_by_noise(metrics),
         "cost": _cost(run, summary, metrics),
         "config": yaml.safe_dump(record.config, sort_keys=False) if record.config else "",

@@ -1,8 +1,15 @@
-"""A small table that prints itself as plain text or Markdown."""
+"""A small table that prints itself as plain text, Markdown or LaTeX."""
 
 from dataclasses import dataclass, field
 
 __all__ = ["Table"]
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%_#${}"},
+    **{"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", "\N{NO-BREAK SPACE}": "~"},
+    **{"±": r"$\pm$", "†": r"$\dagger$", "\N{EN DASH}": "--", "…": r"\dots{}"},
+    **{"▲": r"$\uparrow$", "▼": r"$\downarrow$", "≠": r"$\neq$", "✕": r"$\times$"},
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,18 @@ class Table:
         escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
         return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]])
 
+    def latex(self, title: str) -> str:
+        """Return a table environment for the booktabs package, marked cells in bold."""
+        rows = [
+            [rf"\textbf{{{_latex(c)}}}" if (i, j) in self.marked else _latex(c) for j, c in enumerate(row)]
+            for i, row in enumerate(self.rows)
+        ]
+        head = " & ".join(map(_latex, self.columns))
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(title)}}}"]
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}", r"\toprule", head + r" \\", r"\midrule"]
+        lines += [" & ".join(row) + r" \\" for row in rows]
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
     def _cell(self, i: int, j: int, cell: str, mark: str) -> str:
         return f"{mark}{cell}{mark}" if (i, j) in self.marked else cell
 
@@ -55,3 +74,7 @@ class Table:
             "  ".join(cell.ljust(w) if j == 0 else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths)))
             for row in cells
         ]
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)

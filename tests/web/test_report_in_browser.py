@@ -46,8 +46,7 @@ def browse(page: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
-    runs = [make_run(folder / "demo")]
-    report = write_report(runs, folder / "report.html")
+    report = write_report(make_run(folder / "demo"), folder / "report.html")
     checked = folder / "checked.html"
     checked.write_text(report.read_text().replace("</body>", CHECK))
     return checked
