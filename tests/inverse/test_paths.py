@@ -1,18 +1,24 @@
 """Weights of guided paths: the evidence, and what they mend, on a mixture whose posterior is known."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
+from diffusion_lit.denoise import Posterior
 from diffusion_lit.errors import UserError
-from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, methods
+from diffusion_lit.inverse import GaussianNoise, LaplaceNoise, LinearOperator, Measurement, Noise, PoissonNoise, methods
 from diffusion_lit.inverse.guidance import MMPS, PiGDM
 from diffusion_lit.inverse.posterior import PathMetropolis, PathResampling
+from diffusion_lit.inverse.posterior.closing import log_constant, ratio_squared
 from diffusion_lit.inverse.posterior.paths import GuidedChain
 from diffusion_lit.inverse.posterior.resampled import systematic
 from diffusion_lit.noise import VP
 from diffusion_lit.randomness import Randomness
+from diffusion_lit.reverse import bridge
 from diffusion_lit.samplers import DDIM
 from tests.inverse.problems import gaussian_problem, whitened
 
@@ -51,6 +57,53 @@ def test_weights_tell_the_evidence() -> None:
     # log w is known up to a constant: the ratio of two evidences, 3 standard errors and 1 % for the chain's step length
     tolerance = 3 * (low_error**2 + high_error**2) ** 0.5 + 0.01
     assert high - low == pytest.approx(exact[1] - exact[0], abs=tolerance)
+
+
+def by_quadrature(denoiser: GaussianMixtureDenoiser, measurement: Measurement, chain: GuidedChain) -> Tensor:
+    """p(y), E[x_0 | y] and p(x_0 > 0 | y) under the prior's own chain in one dimension, its densities on a lattice."""
+    schedule, sampler = denoiser.schedule, chain.sampler
+    times, x = sampler.grid(schedule, sampler.steps), torch.linspace(-6, 6, 1501, dtype=torch.float64)
+    width = x[1] - x[0]
+    density = torch.distributions.Normal(0.0, schedule(times[0])[1]).log_prob(x).exp()
+    for t, s in pairwise(times[:-1]):
+        posterior = Posterior(denoiser(x[:, None], t).mean)
+        of_x_t, of_x_0, _ = bridge(schedule, t, s)
+        deviation = sampler.variance(schedule, posterior, t, s).sqrt()
+        mean = of_x_t * x + of_x_0 * posterior.mean[:, 0]
+        density = width * density @ torch.distributions.Normal(mean[:, None], deviation).log_prob(x).exp()
+    nodes, weights = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(40))
+    x_0 = denoiser(x[:, None], times[-2]).mean + ratio_squared(schedule, times[-2]).sqrt() * nodes
+    likelihood = measurement.log_likelihood(x_0.reshape(-1, 1)).exp().reshape(x_0.shape)
+    joint = width * density[:, None] * likelihood * weights / weights.sum()
+    evidence = joint.sum()
+    return torch.stack((evidence, (joint * x_0).sum() / evidence, (joint * (x_0 > 0)).sum() / evidence))
+
+
+@pytest.mark.parametrize(
+    ("noise", "y"), [(LaplaceNoise(0.5), -0.2), (PoissonNoise(2.0, offset=3.0), -0.5), (GaussianNoise(0.7), -0.2)]
+)
+def test_weights_are_those_of_the_noise_itself(noise: Noise, y: float) -> None:
+    """Twelve long steps, of which the weights must know everything; no more than Monte Carlo's own error is allowed."""
+    means, variances = torch.tensor([[-1.5], [1.0]]).double(), torch.tensor([0.3, 0.1]).double()
+    denoiser = GaussianMixtureDenoiser(torch.tensor([0.4, 0.6]), means, variances, VP())
+    measurement = Measurement(torch.tensor([y]).double(), LinearOperator.from_matrix(torch.eye(1)), noise)
+    chain, n = GuidedChain(MMPS(12, iterations=1)), 20_000
+    exact = by_quadrature(denoiser, measurement, chain)
+    with torch.no_grad():
+        x, log_w = chain(denoiser, measurement, Randomness(0, torch.arange(n)))
+    last = chain.sampler.grid(denoiser.schedule, 12)[-2]
+    w = (log_w + log_constant(measurement, ratio_squared(denoiser.schedule, last))).exp()
+    of_each = torch.stack((torch.ones_like(x), x, x > 0))[..., 0]
+    found = torch.cat((w.mean()[None], (w * of_each[1:]).sum(1) / w.sum()))
+    # the deviations of a mean and of two ratios of means
+    away = w * (of_each - torch.cat((torch.zeros(1), found[1:]))[:, None])
+    error = (away / torch.cat((torch.ones(1), w.mean().expand(2)))[:, None]).std(1) / n**0.5
+    assert bool((error < torch.tensor([0.02, 0.02, 0.01]) * torch.cat((exact[:1], torch.ones(2)))).all())
+    assert bool(((found - exact).abs() < 3 * error).all())
+    if not isinstance(noise, GaussianNoise):  # the Gaussian in its place has another posterior
+        sigma = 1 / noise.gaussian(measurement.values[None]).whiten(torch.ones(1, 1)).item()
+        in_place = Measurement(measurement.y, measurement.linear, GaussianNoise(sigma))
+        assert bool(((by_quadrature(denoiser, in_place, chain) - exact).abs() > 6 * error)[1:].any())
 
 
 def test_the_weights_of_an_exact_guidance_are_nearly_equal() -> None:

@@ -1,5 +1,7 @@
 """How weighted chains end: the step to the data given y, and what it weighs."""
 
+import math
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -8,9 +10,16 @@ from diffusion_lit.denoise import Batch
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.noise import Gaussian, GaussianNoise
 from diffusion_lit.inverse.proximal import matheron
+from diffusion_lit.noise import Schedule
 from diffusion_lit.randomness import Randomness
 
-__all__ = ["close", "law_of", "log_determinant"]
+__all__ = ["close", "law_of", "log_constant", "log_determinant", "ratio_squared"]
+
+
+def ratio_squared(schedule: Schedule, t: Float64[Tensor, ""]) -> Float64[Tensor, ""]:
+    """r^2 = sigma_t^2 / alpha_t^2, what a chain still knows too little of x_0 at t."""
+    alpha, sigma = schedule(t)
+    return (sigma / alpha) ** 2
 
 
 def law_of(measurement: Measurement) -> Gaussian:
@@ -36,6 +45,11 @@ def log_determinant(measurement: Measurement, spread: Float64[Tensor, ""]) -> Fl
     white = law.whiten(operator.matrix().mT)  # rows Sigma^-1/2 A e_i
     noise = torch.as_tensor(law.log_determinant(size), dtype=torch.float64).sum()
     return noise + torch.log1p(spread * torch.linalg.svdvals(white).square()).sum()
+
+
+def log_constant(measurement: Measurement, spread: Float64[Tensor, ""]) -> Float64[Tensor, ""]:
+    """What `close` leaves out of log p(y): the determinant and 2 pi of N(y; A D, Sigma + r^2 A A^T)."""
+    return -(log_determinant(measurement, spread) + measurement.operator.y_size * math.log(2 * math.pi)) / 2
 
 
 def close(

@@ -21,7 +21,7 @@ class PathMetropolis(Method):
 
     The particle independent Metropolis-Hastings sampler of Andrieu et al. (2010, section 2.4.1) with one particle. Its
     law tends to the posterior of the prior's chain like (1 - 1 / max w)^proposals, w of mean 1; its first path is a
-    sample of the guidance itself.
+    sample of the guidance itself. w is that of the noise itself, Gaussian or not.
 
     Args:
         steps: of the default guidance, MMPS.

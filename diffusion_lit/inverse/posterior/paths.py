@@ -10,6 +10,9 @@ is the weight of a path under the posterior of the chain, whatever D_y is, and i
 (Girsanov's theorem on a grid; Wu et al. 2023, TDS, section 3, with no twist but the last). With an exact D_y all
 weights are equal, but for the steps' length. On a mixture MMPS is right within every mode and wrong about their shares,
 which is what the weights then tell.
+
+For noise that is not Gaussian, guidance and last step take the Gaussian that stands for it, and w has p(y | x_0) over
+that Gaussian's besides: as exact, with weights less even (`closing.close`).
 """
 
 from itertools import pairwise
@@ -22,7 +25,7 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.guidance.base import Guidance
 from diffusion_lit.inverse.measurement import Measurement
-from diffusion_lit.inverse.proximal import matheron
+from diffusion_lit.inverse.posterior.closing import close, ratio_squared
 from diffusion_lit.inverse.tangent import Tangent
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.reverse import bridge
@@ -89,23 +92,7 @@ class GuidedChain:
             shift = of_x_0.to(x) * pull / deviation
             log_w = log_w - (shift * (z + shift / 2)).flatten(1).double().sum(1)
             x = of_x_t.to(x) * x + of_x_0.to(x) * (mean + pull) + deviation * z
-        return self._close(denoiser, measurement, x, times[-2], noise, log_w, **condition)
-
-    def _close(
-        self,
-        denoiser: Denoiser,
-        measurement: Measurement,
-        x: Batch,
-        t: Tensor,
-        noise: Randomness,
-        log_w: Weights,
-        **condition,
-    ) -> tuple[Batch, Weights]:
-        """The step to the data: x_0 ~ N(D, r^2) given y, by Matheron's rule, and the weight of y."""
-        alpha, sigma = denoiser.schedule(t)
-        spread = (sigma / alpha) ** 2
         with torch.no_grad():
-            mean = denoiser(x, t, **condition).mean.double()
-        residual, law = measurement.residual(mean), measurement.gaussian(mean)
-        log_w = log_w - (residual * measurement.gram_solve(residual, spread, law)).flatten(1).sum(1) / 2
-        return matheron(measurement, mean, spread, law, noise).to(x), log_w
+            mean = denoiser(x, times[-2], **condition).mean
+        x_0, log_y = close(measurement, mean, ratio_squared(schedule, times[-2]), noise)
+        return x_0, log_w + log_y

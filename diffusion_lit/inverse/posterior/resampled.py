@@ -1,17 +1,13 @@
 """Guidance made exact by resampling: a population of paths, drawn again in proportion to their weights."""
 
-import math
-
 from jaxtyping import Float64
 from torch import Tensor
 
 from diffusion_lit.denoise import Batch, Denoiser
-from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.guidance import MMPS, Guidance
 from diffusion_lit.inverse.measurement import Measurement
-from diffusion_lit.inverse.noise import Gaussian
 from diffusion_lit.inverse.operators.linear import LinearOperator
-from diffusion_lit.inverse.posterior.closing import log_determinant
+from diffusion_lit.inverse.posterior.closing import log_constant, ratio_squared
 from diffusion_lit.inverse.posterior.paths import GuidedChain
 from diffusion_lit.inverse.posterior.population import Cloud, Population, systematic
 
@@ -20,6 +16,8 @@ __all__ = ["PathResampling", "systematic"]
 
 class PathResampling(Population):
     """Sampling-importance-resampling of paths of a guided chain (Rubin 1988): once, at the end.
+
+    The weights are those of the noise itself, Gaussian or not.
 
     Args:
         steps: of the default guidance, MMPS.
@@ -50,17 +48,5 @@ class PathResampling(Population):
         return x
 
     def normaliser(self, denoiser: Denoiser, measurement: Measurement) -> Float64[Tensor, ""]:
-        """The determinant and 2 pi of N(y; A D, Sigma_y + r^2 A A^T), the last factor of a path's weight.
-
-        Raises:
-            UserError: the noise is not Gaussian, so a path's weight is that of the Gaussian at its own A x.
-        """
-        if not isinstance(measurement.noise, Gaussian):
-            raise UserError(
-                f"{type(measurement.noise).__name__}: the weights of paths are those of a Gaussian in its place, which "
-                f"have no evidence; use tds, whose weights are of the noise itself"
-            )
         sampler, schedule = self.chain.sampler, denoiser.schedule
-        alpha, sigma = schedule(sampler.grid(schedule, sampler.steps)[-2])
-        log_two_pi = measurement.operator.y_size * math.log(2 * math.pi)
-        return -(log_determinant(measurement, (sigma / alpha) ** 2) + log_two_pi) / 2
+        return log_constant(measurement, ratio_squared(schedule, sampler.grid(schedule, sampler.steps)[-2]))

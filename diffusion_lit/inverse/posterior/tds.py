@@ -1,6 +1,5 @@
 """The twisted diffusion sampler (Wu et al. 2023, "Practical and asymptotically exact conditional sampling")."""
 
-import math
 from itertools import pairwise
 
 import torch
@@ -11,7 +10,7 @@ from diffusion_lit.denoise import Batch, Denoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.measurement import Measurement
 from diffusion_lit.inverse.operators.linear import LinearOperator
-from diffusion_lit.inverse.posterior.closing import close, law_of, log_determinant
+from diffusion_lit.inverse.posterior.closing import close, law_of, log_constant, ratio_squared
 from diffusion_lit.inverse.posterior.population import Cloud, Population
 from diffusion_lit.inverse.posterior.twists import TweedieTwist, Twist
 from diffusion_lit.inverse.tangent import Tangent
@@ -95,17 +94,10 @@ class TDS(Population):
             cloud.weigh(-(shift * (z + shift / 2)).flatten(1).double().sum(1))
             x = of_x_t.to(x) * x + of_x_0.to(x) * (mean + pull) + deviation * z
         mean = denoiser(x, times[-2], **condition).mean
-        x_0, log_y = close(measurement, mean, _spread(denoiser, times), cloud.noise)
+        x_0, log_y = close(measurement, mean, ratio_squared(schedule, times[-2]), cloud.noise)
         cloud.weigh(log_y - before)
         return x_0
 
     def normaliser(self, denoiser: Denoiser, measurement: Measurement) -> Float64[Tensor, ""]:
-        """The determinant and 2 pi of psi_0."""
-        spread = _spread(denoiser, self.grid(denoiser.schedule, self.steps))
-        return -(log_determinant(measurement, spread) + measurement.operator.y_size * math.log(2 * math.pi)) / 2
-
-
-def _spread(denoiser: Denoiser, times: Float64[Tensor, " times"]) -> Float64[Tensor, ""]:
-    """r^2 at the last time above 0."""
-    alpha, sigma = denoiser.schedule(times[-2])
-    return (sigma / alpha) ** 2
+        schedule = denoiser.schedule
+        return log_constant(measurement, ratio_squared(schedule, self.grid(schedule, self.steps)[-2]))

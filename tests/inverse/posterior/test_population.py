@@ -200,7 +200,3 @@ def test_bad_input() -> None:
     for method in (TDS, MCGDiff, FPS):
         with pytest.raises(UserError, match="steps: 0"):
             method(steps=0)
-    denoiser, one = gaussian_problem(1)
-    laplace = Measurement(one.y, one.operator, LaplaceNoise(0.3))
-    with pytest.raises(UserError, match="LaplaceNoise: the weights of paths"):
-        PathResampling(4, 8).log_evidence(denoiser, laplace)
