@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
@@ -54,6 +54,7 @@ class ShardsDataModule(LightningDataModule):
         self.images_seen = images_seen
         self.cache = None if cache is None else Cache(cache, cache_gib)
         self.start_method = start_method
+        self._compared = False
         self._manifest: Manifest | None = None
 
     @property
@@ -90,6 +91,7 @@ class ShardsDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Check the manifest and that lanes, batch size, ranks and workers divide; raises UserError if not."""
+        self._compared = False
         self.train_dataloader()
 
     def train_dataloader(self) -> StreamLoader:
@@ -108,6 +110,14 @@ class ShardsDataModule(LightningDataModule):
             start_method=self.start_method,
             parts=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
         )
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        """Compare the first training batch of all processes, once; raises UserError if two of them read one image."""
+        trainer = self.trainer
+        if trainer is not None and trainer.training and trainer.world_size > 1 and not self._compared:
+            self._compared = True
+            _refuse_duplicates(trainer.strategy.all_gather(batch["position"]))
+        return batch
 
     def val_dataloader(self) -> HeldOutLoader | list[HeldOutLoader]:
         """Build the finite loader of this rank's share of the validation split; an empty list without such a split."""
@@ -180,3 +190,14 @@ class ShardsDataModule(LightningDataModule):
             return []
         rank, world_size = self._place()
         return HeldOutLoader(self.manifest, split, max(1, self.batch_size // world_size), rank, world_size)
+
+
+def _refuse_duplicates(positions: Int64[Tensor, "ranks n"]) -> None:
+    found, times = positions.unique(return_counts=True)
+    if int(times.max()) > 1:
+        place = int(found[times.argmax()])
+        ranks = (positions == place).any(1).nonzero().flatten().tolist()
+        raise UserError(
+            f"place {place} of the stream was read by ranks {', '.join(map(str, ranks))}: they do not know their rank, "
+            "and train on the same images. Start all of them by one launcher (srun, torchrun, or Lightning's own)."
+        )

@@ -1,13 +1,14 @@
 """The DataModule serves a pack with and without a Trainer, and continues a run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from diffusion_lit.data import Manifest, ShardsDataModule, pack
+from diffusion_lit.data import Manifest, ShardsDataModule, StreamLoader, pack
 from diffusion_lit.errors import UserError
 
 
@@ -100,3 +101,17 @@ def test_another_order_or_pack_is_not_continued(digits: Manifest, tmp_path: Path
     pack("digits", tmp_path / "other", seed=1, progress=False)
     with pytest.raises(UserError, match=r"manifest: .*set data\.root to the pack of that run"):
         ShardsDataModule(str(tmp_path / "other"), 16).load_state_dict(state)
+
+
+def test_processes_that_read_the_same_images_are_stopped(digits: Manifest) -> None:
+    def first_batch(ranks: list[int]) -> dict[str, Tensor]:
+        loaders = [iter(StreamLoader(digits, 16, images_seen=32, rank=rank, world_size=2)) for rank in ranks]
+        batches = [next(loader) for loader in loaders]
+        together = SimpleNamespace(all_gather=lambda positions: torch.stack([b["position"] for b in batches]))
+        data = ShardsDataModule(digits.root, 16)
+        data.trainer = SimpleNamespace(training=True, world_size=2, strategy=together)
+        return data.on_after_batch_transfer(batches[0], 0)
+
+    assert len(first_batch([0, 1])["id"]) == 8
+    with pytest.raises(UserError, match=r"place 32 of the stream was read by ranks 0, 1, .*by one launcher"):
+        first_batch([0, 0])
