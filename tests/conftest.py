@@ -1,5 +1,7 @@
 """What all tests share: one thread, and properties that are checked on the same examples every time."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -16,3 +18,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:The `srun` command is available")
     # omegaconf's DictConfig derives from typing.MutableMapping, which beartype would rather have from collections.abc
     config.addinivalue_line("filterwarnings", "ignore:.*PEP 484 type hint typing.MutableMapping")
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the digits, packed once by the command."""
+    from diffusion_lit.cli import main
+
+    folder = tmp_path_factory.mktemp("shards")
+    assert main(["pack", "digits", str(folder / "digits")]) == 0
+    return folder

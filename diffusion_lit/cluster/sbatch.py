@@ -36,6 +36,8 @@ class Job:
         origin: the command that asked for it; the file names it.
         command: arguments of diffusion-lit that all elements share.
         elements: one, or those of the array.
+        given: how the command is given the folder of its run, $run in the script; empty: it needs none. So the folder
+            stays what it was when the job was submitted, whatever changes while the job waits.
         saves: it saves when it is told that its time ends, and goes on in the same job when it is run again.
         after: how it depends on the job before it: "afterok", "afterany", "aftercorr"; None: not at all.
     """
@@ -44,6 +46,7 @@ class Job:
     origin: str
     command: tuple[str, ...]
     elements: tuple[Element, ...]
+    given: str = ""
     saves: bool = True
     after: str | None = None
 

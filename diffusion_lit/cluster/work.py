@@ -70,6 +70,7 @@ def training(words: Sequence[str], then: Sequence[str], cluster: Cluster, origin
         name=name,
         origin=origin,
         command=("train", *command),
+        given="\"paths.run='$run'\"",
         elements=tuple(Element(tuple(element), run) for element, run in zip(spreads, runs)),
     )
     after = [_FOLLOW[step](job, cluster, folder) for step in then]
@@ -84,7 +85,8 @@ def _evaluate(job: Job, cluster: Cluster, folder: Path) -> tuple[Job, Cluster]:
         job,
         name=f"{job.name}-evaluate",
         command=("evaluate", *sizes),
-        elements=tuple(Element((f"checkpoint={element.run}",), element.run) for element in job.elements),
+        given='checkpoint="$run"',
+        elements=tuple(Element((), element.run) for element in job.elements),
         saves=False,
         after="aftercorr" if len(job.elements) > 1 else "afterok",
     ), resources
@@ -98,6 +100,7 @@ def _compare(job: Job, cluster: Cluster, folder: Path) -> tuple[Job, Cluster]:
         job,
         name=f"{job.name}-compare",
         command=("compare", *runs, f"out={page}"),
+        given="",
         elements=(Element((), str(page)),),
         saves=False,
         after="afterany",

@@ -28,12 +28,21 @@ EVERYTHING = {
     "environment": {"NCCL_DEBUG": "WARN", "NCCL_SOCKET_IFNAME": "=ib0", "NCCL_IB_HCA": None, "OMP_NUM_THREADS": 4},
 }
 TRAIN = ("train", "experiment=demo", "resume=auto")
+GIVEN = "\"paths.run='$run'\""
 RUNS = tuple(Element((f"seed={seed}", "tags=[a, b]"), f"runs/demo-{seed}") for seed in range(3))
 CASES = {
-    "cpu": (Job("demo", "diffusion-lit submit experiment=demo", TRAIN, (Element((), "runs/demo"),)), {}),
-    "everything": (Job("sweep", "diffusion-lit submit experiment=demo seed=0,1,2", TRAIN, RUNS), EVERYTHING),
+    "cpu": (Job("demo", "diffusion-lit submit experiment=demo", TRAIN, (Element((), "runs/demo"),), GIVEN), {}),
+    "everything": (Job("sweep", "diffusion-lit submit experiment=demo seed=0,1,2", TRAIN, RUNS, GIVEN), EVERYTHING),
     "evaluation": (
-        Job("evaluate", "diffusion-lit submit then=evaluate", ("evaluate",), RUNS, saves=False, after="aftercorr"),
+        Job(
+            name="evaluate",
+            origin="diffusion-lit submit then=evaluate",
+            command=("evaluate",),
+            elements=tuple(Element((), run.run) for run in RUNS),
+            given='checkpoint="$run"',
+            saves=False,
+            after="aftercorr",
+        ),
         {"gpus": 1, "time": 30},
     ),
 }
