@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench slurm-up slurm-down clean
+.PHONY: help setup demo test test-all lint bench slurm-up slurm-down torture clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -48,6 +48,10 @@ slurm-up:  ## a throwaway SLURM of two nodes on this machine; prints the lines t
 
 slurm-down:  ## end it
 	@$(PYTHON) slurm/throwaway/cluster.py down
+
+torture: .venv/.dev  ## kill a training 30 times, change its processes; it must end as if left alone (20 minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.torture --kills 30
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.elastic --worlds 1 2 4 2 1
 
 clean:  ## remove .venv, packed shards, runs and caches
 	@rm -rf .venv shards runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,12 @@
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from diffusion_lit.errors import UserError
-from diffusion_lit.files import write_text, writing
+from diffusion_lit.files import hold, write_text, writing
 
 
 def fail(path: Path, error: BaseException) -> None:
@@ -54,3 +55,20 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path):
 def test_text_is_utf_8(tmp_path: Path):
     write_text(tmp_path / "notes.txt", "5 µm\n")
     assert (tmp_path / "notes.txt").read_bytes() == "5 µm\n".encode()
+
+
+def test_one_process_holds_a_lock_until_it_ends(tmp_path: Path):
+    """Also when it is killed: the kernel gives the lock back."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        held = hold(tmp_path / "lock")
+        os.write(write, b"held" if held else b"none")
+        signal.pause()
+    assert os.read(read, 4) == b"held"
+    assert hold(tmp_path / "lock") is None
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    lock = hold(tmp_path / "lock")
+    assert lock is not None
+    lock.close()

@@ -15,6 +15,7 @@ from diffusion_lit import __version__
 from diffusion_lit.callbacks.evaluation import Periodic
 from diffusion_lit.callbacks.every import passed, whole_step
 from diffusion_lit.callbacks.minutes import Minutes
+from diffusion_lit.callbacks.record import Record
 from diffusion_lit.checkpoint import FORMAT, LAST, PREVIOUS
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import writing
@@ -120,6 +121,9 @@ class Checkpoints(Checkpoint):
         finally:
             self.clock.restart()
         self._saved_at = images_seen
+        for callback in trainer.callbacks if trainer.is_global_zero else ():  # type: ignore[attr-defined]
+            if isinstance(callback, Record):
+                callback.saved(images_seen)
 
     def _copy(self, path: Path) -> None:
         """Give last.ckpt another name, which it keeps when it is replaced."""

@@ -61,10 +61,9 @@ class Record(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({"images_seen": module.images_seen, "attempt": number}, step=trainer.global_step)
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.is_global_zero and trainer.training:
-            module: Any = pl_module
-            self.record.progress(time.perf_counter() - self._began, module.images_seen)
+    def saved(self, images_seen: int) -> None:
+        """Note a checkpoint that was written."""
+        self.record.progress(time.perf_counter() - self._began, images_seen)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module

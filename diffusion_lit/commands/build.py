@@ -105,6 +105,7 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what a profiler was asked for
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+    warnings.filterwarnings("ignore", ".*functional.all_gather is deprecated", FutureWarning)  # the same
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")

@@ -6,6 +6,7 @@ Train a denoiser. Overrides are Hydra's: group=option or key=value.
     diffusion-lit train experiment=mnist seed=1 trainer=gpu logger=wandb
     diffusion-lit train experiment=mnist resume=auto      go on where the run stopped, or start it
     diffusion-lit train experiment=mnist --cfg            print the configuration and stop
+    diffusion-lit train -m experiment=mnist seed=0,1      one after the other; as jobs of SLURM: hydra/launcher=submitit
 """
 
 from pathlib import Path
@@ -18,6 +19,10 @@ __all__ = ["fit", "run"]
 
 
 def run(words: list[str]) -> int:
+    if {"-m", "--multirun"} & set(words):
+        from diffusion_lit.commands.multirun import sweep
+
+        return sweep(words, fit)
     config = run_config([word for word in words if word != "--cfg"])
     if "--cfg" in words:
         print(OmegaConf.to_yaml(config, resolve=True))
@@ -27,19 +32,22 @@ def run(words: list[str]) -> int:
 
 def fit(config: DictConfig) -> int:
     """Train the run that `config` describes; return 0 at its end, else what `GracefulStop.exit_code` says."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import Checkpoints, GracefulStop, Record
     from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
     from diffusion_lit.resume import starting_point
 
     quiet()
+    tell = rank_zero_only(print)
     folder = Path(str(config.paths.run))
     start, state = starting_point(config.resume, folder) or (None, {})
     data, module = build_data(config), build_module(config)
     if start is not None:
         checkpoint.put(checkpoint.weights(state, 0.0, start), module.denoiser, start)
         if state["diffusion_lit"]["images_seen"] >= config.max_images:
-            print(f"{folder}: trained already ({state['diffusion_lit']['images_seen']:,} images)")
+            tell(f"{folder}: trained already ({state['diffusion_lit']['images_seen']:,} images)")
             return 0
     elif config.checkpoint:
         first = checkpoint.locate(config.checkpoint)
@@ -55,7 +63,7 @@ def fit(config: DictConfig) -> int:
 
     stop = next((c for c in callbacks.values() if isinstance(c, GracefulStop)), None)
     if stop is not None and stop.stopped:
-        print(f"stopped after {module.images_seen:,} images, all saved. Go on with the same command and resume=auto")
+        tell(f"stopped after {module.images_seen:,} images, all saved. Go on with the same command and resume=auto")
         return stop.exit_code
-    print(f"trained: {folder}  ({module.images_seen:,} images)")
+    tell(f"trained: {folder}  ({module.images_seen:,} images)")
     return 0

@@ -72,9 +72,9 @@ class DiffusionModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Lightning ends a step where the batch's number divides, so a run that goes on with other parts counts anew
-        done = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
         current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-        current.update(dict.fromkeys(current, done))
+        more = checkpoint["global_step"] * self.trainer.accumulate_grad_batches - current["ready"]
+        current.update({stage: batches + more for stage, batches in current.items()})
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())

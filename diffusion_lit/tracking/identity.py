@@ -36,7 +36,8 @@ IGNORED = (
     "trainer.accelerator",
     "trainer.devices",
     "trainer.num_nodes",
-    "trainer.strategy",
+    "trainer.strategy*",
+    "trainer.accumulate_grad_batches",
 )
 
 
