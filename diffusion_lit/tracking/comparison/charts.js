@@ -1,5 +1,5 @@
 // Curves: a line a group with a band over its seeds, drawn as SVG from the numbers of the page.
-const size = { width: 560, height: 320, left: 58, right: 12, top: 10, bottom: 40 };
+const margins = { left: 52, right: 12, top: 10, bottom: 38 };
 const chartCount = 4;
 
 function svg(tag, attributes = {}, ...children) {
@@ -65,8 +65,10 @@ function drawChart(figure, curve) {
   const log = (state.scale === "log" || (state.scale === "auto" && curve.log)) && values.some(v => v > 0);
   const usable = log ? values.filter(v => v > 0) : values, xs = groups.flatMap(one => one.x);
   let low = Math.min(...usable), high = Math.max(...usable);
-  const picture = svg("svg", { viewBox: `0 0 ${size.width} ${size.height}`, class: "chart-area", role: "img", "aria-label": curve.name });
   figure.querySelector("svg")?.remove();
+  const width = Math.max(240, figure.querySelector("select").clientWidth);
+  const size = { ...margins, width, height: Math.round(Math.max(210, Math.min(340, 0.58 * width))) };
+  const picture = svg("svg", { viewBox: `0 0 ${size.width} ${size.height}`, width: size.width, height: size.height, class: "chart-area", role: "img", "aria-label": curve.name });
   figure.append(picture);
   if (!usable.length) {
     picture.append(svg("text", { x: size.width / 2, y: size.height / 2, "text-anchor": "middle" }, "nothing to draw"));
@@ -94,7 +96,7 @@ function drawChart(figure, curve) {
     if (one.count) picture.append(svg("path", { class: `mean fewer g${one.g % 8}`, "data-g": one.g, d: path(at, ys, i => !whole(i) || (i > 0 && !whole(i - 1)) || (i < at.length - 1 && !whole(i + 1))) }));
     if (at.filter((_, i) => ys[i] !== null).length <= 24) at.forEach((x, i) => { if (ys[i] !== null) picture.append(svg("path", { class: `mean g${one.g % 8}`, "data-g": one.g, d: `M${x - 2} ${ys[i]}a2 2 0 1 0 4 0a2 2 0 1 0 -4 0` })); });
   }
-  picture.addEventListener("pointermove", event => pointAt(event, picture, groups, px));
+  picture.addEventListener("pointermove", event => pointAt(event, picture, groups, px, size));
   picture.addEventListener("pointerleave", () => { byId("tip").hidden = true; picture.querySelector(".cursor")?.remove(); });
 }
 
@@ -105,8 +107,8 @@ function bandPath(at, low, high) {
 }
 
 // The values of all groups nearest to the pointer.
-function pointAt(event, picture, groups, px) {
-  const box = picture.getBoundingClientRect(), x = (event.clientX - box.left) * size.width / box.width, tip = byId("tip");
+function pointAt(event, picture, groups, px, size) {
+  const box = picture.getBoundingClientRect(), x = event.clientX - box.left, tip = byId("tip");
   const nearest = one => one.x.reduce((found, value, i) => one.mean[i] !== null && (found < 0 || Math.abs(px(value) - x) < Math.abs(px(one.x[found]) - x)) ? i : found, -1);
   const rows = groups.map(one => [one, nearest(one)]).filter(([, i]) => i >= 0);
   if (!rows.length) return;
@@ -149,11 +151,22 @@ function saySomethingOfBands() {
     "Seconds are those of the training that counts, without waits between attempts; of a group, the mean at the same images seen.";
 }
 
+// One metric of each kind, in the order of the list, then further ones.
+function firstCharts() {
+  const kinds = new Map();
+  for (const curve of data.curves) {
+    const kind = curve.name.split("/")[0] + curve.title;
+    if (!kinds.has(kind)) kinds.set(kind, curve.name);
+  }
+  const first = [...kinds.values()], names = data.curves.map(curve => curve.name);
+  return [...first, ...names.filter(name => !first.includes(name))].slice(0, chartCount);
+}
+
 function startCharts() {
   if (!data.curves.length) return;
   const names = data.curves.map(curve => curve.name);
   const wanted = (state.charts ?? []).filter(name => names.includes(name));
-  const first = [...wanted, ...names.filter(name => !wanted.includes(name))].slice(0, state.charts ? Math.max(1, wanted.length) : chartCount);
+  const first = wanted.length ? wanted : firstCharts();
   byId("charts").replaceChildren(...first.map(name => {
     const select = element("select", { "aria-label": "metric" }, ...data.curves.map(curve => new Option(`${curve.title} · ${curve.name}`, curve.name, false, curve.name === name)));
     select.addEventListener("input", () => {
@@ -178,4 +191,6 @@ function startCharts() {
   }
   for (const [id, on] of [["all", true], ["none", false]]) byId(id).addEventListener("click", () => { boxes.forEach(box => { box.checked = on; }); toggled(); });
   saySomethingOfBands();
+  let waiting = 0;
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(drawCharts, 150); });
 }

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_lit.tracking.comparison.runs import Run
+from diffusion_lit.tracking.comparison.runs import Run, part
 from diffusion_lit.tracking.identity import canonical, flatten
 
 __all__ = ["Difference", "config_differences", "data_name", "value_text"]
@@ -84,7 +84,7 @@ def data_name(run: Run) -> str:
 
 
 def _leaves(run: Run) -> dict[str, str]:
-    seed, home = json.dumps(run.seed), (run.config.get("paths") or {}).get("run")
+    seed, home = json.dumps(run.seed), part(run.config, "paths").get("run")
     found = {}
     for key, value in canonical(run.config).items():
         follows = key.rpartition(".")[2] == "seed" and value == seed
@@ -97,12 +97,10 @@ def _leaves(run: Run) -> dict[str, str]:
 
 def _evaluations(runs: Sequence[Run]) -> set[str]:
     """Prefixes of the callbacks that measure."""
-    callbacks = [run.config.get("callbacks") for run in runs]
     return {
         f"callbacks.{name}."
-        for of_run in callbacks
-        if isinstance(of_run, dict)
-        for name, entry in of_run.items()
+        for run in runs
+        for name, entry in part(run.config, "callbacks").items()
         if isinstance(entry, dict) and "evaluator" in entry
     }
 

@@ -6,13 +6,14 @@ names in summary.json are short; their full names are found again as those of th
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from diffusion_lit.tracking.comparison.differences import data_name, settings
-from diffusion_lit.tracking.comparison.runs import Run
+from diffusion_lit.tracking.comparison.runs import Run, part
 
 __all__ = ["NO_METRICS", "Value", "evaluations", "summarised", "unlike", "values"]
 
@@ -84,7 +85,8 @@ def summarised(run: Run, logged: Mapping[str, Value]) -> dict[str, tuple[str | N
         run: whose.
         logged: what `values` returned for it.
     """
-    seen = int(run.summary.get("images_seen", run.images_seen))
+    told = run.summary.get("images_seen", math.nan)
+    seen = int(told) if math.isfinite(told) else run.images_seen
     found = {}
     for key, value in run.summary.items():
         if key in ("images_seen", "train_seconds") or key.endswith(_ERRORS):
@@ -121,11 +123,10 @@ def unlike(one: Mapping[str, str], two: Mapping[str, str]) -> str:
         here, there = one.get(key, "unknown"), two.get(key, "unknown")
         if here.startswith("{") and there.startswith("{"):
             parts, others = json.loads(here), json.loads(there)
-            inner = [part for part in dict.fromkeys([*parts, *others]) if parts.get(part) != others.get(part)]
-            classes = [part for part in inner if part.endswith("_target_")][:1] or inner
-            for part in classes:
-                name = ".".join([key, *part.split(".")]).removesuffix("._target_")
-                said.append(f"{name} {_last(parts.get(part))} instead of {_last(others.get(part))}")
+            inner = [leaf for leaf in dict.fromkeys([*parts, *others]) if parts.get(leaf) != others.get(leaf)]
+            for leaf in [leaf for leaf in inner if leaf.endswith("_target_")][:1] or inner:  # another class says it all
+                name = f"{key}.{leaf}".removesuffix("._target_")
+                said.append(f"{name} {_last(parts.get(leaf))} instead of {_last(others.get(leaf))}")
         else:
             said.append(f"{key} {here} instead of {there}")
     return "; ".join(said)
@@ -140,10 +141,10 @@ def _depends(run: Run, name: str, one: Value, equal: bool) -> dict[str, str]:
     source = one.depends["source"]
     found |= _measured(run, name, source)
     if name.startswith(("train/loss", "validation/loss", "loss_by_noise")):
-        for part in ("objective", "schedule"):  # a loss weighs noise levels as these say
-            described = settings(_get(run.config, "model", part))
+        for key in ("objective", "schedule"):  # a loss weighs noise levels as these say
+            described = settings(part(run.config, "model", key))
             if described:
-                found[part] = json.dumps(described)
+                found[key] = json.dumps(described)
     if timed:
         machine = run.record.get("hardware")
         found["hardware"] = _machine(machine if isinstance(machine, dict) else {})
@@ -155,22 +156,23 @@ def _depends(run: Run, name: str, one: Value, equal: bool) -> dict[str, str]:
 def _measured(run: Run, name: str, source: str) -> dict[str, str]:
     """The settings of the evaluation that wrote the metric, without what does not change a number."""
     head, *parts = name.split("/")
-    entries = _get(run.config, "evaluation" if source == "evaluation" else "callbacks")
+    entries = part(run.config, "evaluation" if source == "evaluation" else "callbacks")
     for entry in entries.values():
-        evaluator = _get(entry, "evaluator") if isinstance(entry, dict) else {}
+        evaluator = part(entry, "evaluator") if isinstance(entry, dict) else {}
         kind = str(evaluator.get("_target_", "")).rpartition(".")[2]
         if head not in _FAMILIES.get(kind, ()):
             continue
         own = {k: v for k, v in evaluator.items() if k not in (*_NO_MATTER, "_target_", "objective")}
         if kind == "Restoration" and head == "restoration" and len(parts) > 1:
             task, method = parts[:2]
-            own["operator"] = _get(evaluator, "operators").get(task)
-            own["method"] = _get(evaluator, "methods").get(method, _get(evaluator, "baselines").get(method))
+            own["operator"] = part(evaluator, "operators").get(task)
+            own["method"] = part(evaluator, "methods").get(method, part(evaluator, "baselines").get(method))
         elif kind == "Restoration":
             own |= {key: evaluator.get(key) for key in ("operators", "methods")}
         if "ema" in entry:
-            own["weights"] = "raw" if entry["ema"] is None else f"ema-{entry['ema']:g}"
-        return {key: value for key, value in settings(own).items() if not key.endswith("batch_size")}
+            own["weights"] = "raw" if entry["ema"] is None else f"ema-{entry['ema']}"
+        told = settings(own).items()
+        return {key: value for key, value in told if value != "null" and not key.endswith("batch_size")}
     return {}
 
 
@@ -201,9 +203,3 @@ def _machine(hardware: Mapping[str, Any]) -> str:
     if isinstance(cards, list) and cards:
         return f"{len(cards)} x {cards[0]}"
     return f"{hardware.get('cpu', 'unknown')}, {hardware.get('cores', '?')} cores"
-
-
-def _get(mapping: Any, *keys: str) -> dict[str, Any]:
-    for key in keys:
-        mapping = mapping.get(key) if isinstance(mapping, dict) else None
-    return mapping if isinstance(mapping, dict) else {}

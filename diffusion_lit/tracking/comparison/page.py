@@ -27,7 +27,7 @@ __all__ = ["write_page"]
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "table.js", "charts.js", "pictures.js")
-_STATES = ("running", "resumed", "starting", "empty", "silent", "damaged", "finished")
+_STATES = ("running", "resumed", "starting", "empty", "stopped", "silent", "damaged", "finished")
 _FILTERS = 6  # differences that can be chosen from a list of values
 
 

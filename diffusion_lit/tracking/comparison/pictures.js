@@ -26,7 +26,7 @@ function drawSamples(keep) {
 
 function strip(column, name, scale, rows) {
   const picture = data.album.pictures[name], shown = image(name, scale, column);
-  return element("div", {}, element("div", { className: "head", textContent: column.replace("standard deviation", "std. dev."), style: `width:${Math.round(picture.width * scale)}px` }), shown);
+  return element("div", {}, element("div", { className: "head", textContent: column.replace("standard deviation", "std. dev.").replace("measurement", "measured"), style: `width:${Math.round(picture.width * scale)}px` }), shown);
 }
 
 function drawPanel(panel, keep) {

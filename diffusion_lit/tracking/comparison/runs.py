@@ -17,7 +17,7 @@ import yaml
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking.record import RunRecord
 
-__all__ = ["Run", "aged", "find_runs", "read_run", "run_names", "signature"]
+__all__ = ["Run", "aged", "find_runs", "part", "read_run", "run_names", "signature"]
 
 T = TypeVar("T")
 _MARKS = ("run.json", "metrics.jsonl")
@@ -32,8 +32,9 @@ class Run:
     Args:
         folder: where it is.
         name: the shortest end of its path that tells it from the others.
-        state: "finished", "running", "resumed" (no metrics since it went on), "starting" (no metrics at all), "silent"
-            (not finished, and nothing was written for long), "empty" (nothing there) or "damaged".
+        state: "finished", "running", "resumed" (no metrics since it went on), "starting" (no metrics at all), "stopped"
+            (its attempt ended before training did), "silent" (nothing was written for long), "empty" (nothing there) or
+            "damaged".
         note: what is to be said of the state, in words; the damage, if there is any.
         record: run.json.
         config: config.yaml.
@@ -69,7 +70,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """What run.json says of the data; empty if nothing."""
-        return _mapping(self.record.get("data"))
+        return part(self.record, "data")
 
     @property
     def attempts(self) -> list[dict[str, Any]]:
@@ -171,11 +172,14 @@ def aged(run: Run, now: float) -> Run:
 def _state(run: Run, now: float) -> tuple[str, str]:
     if run.record.get("finished"):
         return "finished", str(run.record["finished"])[:16].replace("T", " ")
-    times = [float(line["time"]) for line in run.lines if "time" in line]
+    times = [float(line["time"]) for line in run.lines if math.isfinite(line.get("time", math.nan))]
     started = _seconds(run.attempts[-1].get("started")) if run.attempts else None
     last: float = max(times + ([] if started is None else [started]), default=now)
     gaps = sorted(b - a for a, b in pairwise(times))
     patience = max(_PATIENCE, 3 * gaps[len(gaps) * 9 // 10] if gaps else 0.0)
+    ended = run.attempts[-1].get("ended") if run.attempts else None
+    if ended:
+        return "stopped", f"attempt {len(run.attempts)} ended: {ended}"
     if now - last > patience:
         return "silent", f"not finished; nothing was written for {_ago(now - last)}"
     if not run.lines:
@@ -206,8 +210,11 @@ def _plain(config: Any) -> Any:
     return json.loads(json.dumps(config, default=str))
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def part(mapping: Any, *keys: str) -> dict[str, Any]:
+    """Return the mapping that stands under the keys; empty if there is none."""
+    for key in keys:
+        mapping = mapping.get(key) if isinstance(mapping, dict) else None
+    return mapping if isinstance(mapping, dict) else {}
 
 
 def _seconds(text: Any) -> float | None:

@@ -109,6 +109,7 @@ def score(runs: Sequence[Run], groups: Sequence[Group], equal: bool = False) -> 
         own = [found[key][1] if key in found else more.get(key) for found, more in zip(short, logged)]
         full = list(dict.fromkeys(found[key][0] for found in short if key in found and found[key][0]))
         columns.append(_column(key, [str(name) for name in full], own, runs, groups))
+    columns = [column for column in columns if any(cell is not None for cell in column.cells)]
     order = sorted(columns, key=lambda column: _rank(column.key))
     main = [column.key for column in order if _rank(column.key)[0] < 9 and not _is_landmark(column.key)][:_MAIN]
     main = main or [column.key for column in order][:_MAIN]
