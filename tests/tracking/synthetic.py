@@ -40,12 +40,13 @@ SUMMARY = {
 COLUMNS = ["truth", "measurement", "sample 1", "sample 2", "sample 3", "mean", "standard deviation"]
 
 
-def make_run(folder: Path, gain: float = 0.0, **changes: object) -> Path:
+def make_run(folder: Path, gain: float = 0.0, pictures: bool = True, **changes: object) -> Path:
     """Fill `folder` with the record, metrics and pictures of a run whose config has the given changes.
 
     Args:
         folder: the run folder.
         gain: how much better than others it is, in dB; its distances and losses are smaller accordingly.
+        pictures: whether it has any, which takes most of the time.
         changes: of `CONFIG`.
     """
     rng = np.random.default_rng(int(changes.get("seed", 0)))
@@ -74,7 +75,8 @@ def make_run(folder: Path, gain: float = 0.0, **changes: object) -> Path:
                 line[f"restoration/box12/{method}/psnr_hidden"] = decibels + gain - 8 * fall
                 line[f"restoration/box12/{method}/lpips"] = 0.07 + 0.3 * fall - 0.01 * gain
             text.append(lines.encode(line))
-            _pictures(folder, rng, seen, noise=fall * (1 - gain / 2))
+            if pictures:
+                _pictures(folder, rng, seen, noise=fall * (1 - gain / 2))
     (folder / "metrics.jsonl").write_text("\n".join(text) + "\n")
     record.finish(251.3, seen)
     record.write_summary(SUMMARY)
@@ -127,7 +129,7 @@ def make_sweep(folder: Path, seeds: int = 5, rates: tuple[float, ...] = (1e-3, 2
             model |= {"denoiser": {"schedule": model["schedule"]}, "module": {"seed": seed, **model}}
             rng = np.random.default_rng(100 * i + seed)
             gain = (0.6 if name == "Cosine" else 0.0) + 0.15 * rng.normal()
-            path = make_run(folder / f"run-{i}-{seed}", gain, seed=seed, model=model, **measured())
+            path = make_run(folder / f"run-{i}-{seed}", gain, seed == 0, seed=seed, model=model, **measured())
             change = {"psnr_hidden/posterior_mean": gain, "psnr_hidden/sample": gain, "fd_alex/model": -gain}
             change |= {"lpips/sample": -0.004 * gain, "misfit_ratio": 0.01 * rng.normal()}
             RunRecord(path).write_summary(SUMMARY | {key: SUMMARY[key] + by for key, by in change.items()})

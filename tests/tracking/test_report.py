@@ -24,7 +24,7 @@ class Reader(HTMLParser):
         self.tags.append(tag)
         self.fetched += [value for key, value in attributes if key in ("src", "href", "xlink:href")]
         if "data-metric" in found:
-            self.numbers[found["data-run"], found["data-metric"]] = found["data-value"]
+            self.numbers[found.get("data-run"), found["data-metric"]] = found["data-value"]
 
 
 @pytest.fixture(scope="module")
