@@ -3,6 +3,8 @@
 A sample's solution does not depend on its neighbours: one that has converged stands still while others go on.
 """
 
+import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -15,6 +17,8 @@ __all__ = ["conjugate_gradient", "minimal_residual"]
 
 Vector = Float[Tensor, "batch *event"]
 
+_SMALL = 1e-6  # a part of |b| that nobody sees: float32 rounds to 1e-7
+
 
 def _dot(a: Vector, b: Vector) -> Float[Tensor, " batch"]:
     return (a * b).flatten(1).sum(1)
@@ -25,7 +29,9 @@ def conjugate_gradient(
 ) -> Vector:
     """Solve K x = b for symmetric positive semi-definite K, from x = 0 (Hestenes & Stiefel 1952).
 
-    For a singular K whose range holds b this is the solution of least norm.
+    For a singular K whose range holds b this is the solution of least norm. A b that is not finite has NaN. Where more
+    than 1e-6 |b| is left, at the limit of iterations or since K is not what it should be, the solution so far is
+    returned, with a RuntimeWarning.
 
     Args:
         apply: (B, *) -> (B, *), K x.
@@ -34,21 +40,36 @@ def conjugate_gradient(
         tolerance: a sample stops when |K x - b| <= tolerance |b|.
     """
     x, residual, direction = torch.zeros_like(b), b, b
-    norm = _dot(residual, residual)
-    goal = tolerance**2 * norm
+    norm = first = _dot(residual, residual)
+    goal, broken = tolerance**2 * norm, torch.zeros_like(norm, dtype=torch.bool)
     for _ in range(iterations):
         active = norm > goal
         if not bool(active.any()):
             break
         image = apply(direction)
         curvature = _dot(direction, image)
+        broken = broken | (active & ~(curvature > 0))
         active = active & (curvature > 0)
         step = expand(torch.where(active, norm / curvature.where(active, 1.0), 0.0), b)
         x, residual = x + step * direction, residual - step * image
         before, norm = norm, _dot(residual, residual)
         direction = residual + expand(torch.where(active, norm / before.where(active, 1.0), 0.0), b) * direction
         norm = norm.where(active, 0.0)
-    return x
+    left = (_dot(residual, residual) / first.where(first > 0, 1.0)).sqrt()
+    rough = left > _SMALL
+    if bool((rough & broken).any()):
+        _warn(left[rough & broken], "the matrix is not positive: is A^T the transpose of A (check_adjoint)?")
+    if bool((rough & ~broken).any()):
+        mend = "give the operator an svd() or the noise a larger sigma, or choose a method that solves nothing (dps)"
+        _warn(left[rough & ~broken], f"the limit of {iterations} iterations was met: {mend}")
+    return x + expand(torch.where(first.isfinite(), 0.0, math.nan), b)
+
+
+def _warn(left: Float[Tensor, " some"], why: str) -> None:
+    """Name the largest part of |b| that is left, up to a power of ten: nearly the same again is shown once."""
+    part = 10.0 ** math.ceil(math.log10(float(left.max())))
+    words = f"conjugate gradients left a residual of up to {part:.0e} |b|, {why}"
+    warnings.warn(words, RuntimeWarning, stacklevel=3)
 
 
 def minimal_residual(

@@ -85,7 +85,10 @@ class LinearOperator(Operator):
         return torch.linalg.svd(self.matrix(), full_matrices=False)
 
     def pinv(self, y: Data) -> Signal:
-        """A^+ y, the least-squares solution of least norm; by conjugate gradients where there is no SVD."""
+        """A^+ y, the least-squares solution of least norm; by conjugate gradients where there is no SVD.
+
+        They warn if they do not get there.
+        """
         svd = self.svd()
         if svd is None:
             normal = self.transpose(y.double())
