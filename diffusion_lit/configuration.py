@@ -18,6 +18,7 @@ __all__ = [
     "compose_config",
     "config_folder",
     "moved",
+    "named",
     "override",
     "parse",
     "plain",
@@ -54,7 +55,11 @@ def compose_config(name: str, overrides: Sequence[str]) -> DictConfig:
 
 def run_config(overrides: Sequence[str]) -> DictConfig:
     """Compose a training run and name it: `run_identity` is a hash of all that can change its result."""
-    config = compose_config("train", overrides)
+    return named(compose_config("train", overrides))
+
+
+def named(config: DictConfig) -> DictConfig:
+    """The composed configuration of a training run with its `run_identity`."""
     OmegaConf.update(config, "run_identity", "0" * 10, force_add=True)
     config.run_identity = run_identity(plain(config))
     return config

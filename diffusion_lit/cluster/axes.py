@@ -34,11 +34,12 @@ def spread(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            if search := [word for word in words if word.lstrip("+").startswith("hparams_search=")]:
+                params = compose("train", search, return_hydra_config=True).hydra.sweeper.params
+                given = {override.get_key_element() for override in parser.parse_overrides(list(words))}
+                words = [*(f"{key}={value}" for key, value in params.items() if key not in given), *words]
             overrides = parser.parse_overrides(list(words))
             common = [word for word, override in zip(words, overrides) if not override.is_sweep_override()]
-            if any(word.lstrip("+").startswith("hparams_search=") for word in common):
-                searched = compose("train", common, return_hydra_config=True).hydra.sweeper.params
-                overrides = parser.parse_overrides([f"{key}={value}" for key, value in searched.items()]) + overrides
             axes: dict[str, list[str]] = {}
             for override in overrides:
                 if not override.is_sweep_override():

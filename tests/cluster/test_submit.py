@@ -199,6 +199,11 @@ def test_packed_shards_that_are_too_few_are_noticed(capsys, shards):
         ),
         (["task_name='a b','c,d'"], [], [["task_name='a b'"], ["task_name='c,d'"]]),
         (["+trainer.x=1,2"], [], [["+trainer.x=1"], ["+trainer.x=2"]]),
+        (
+            ["hparams_search=optimizer", "seed=3"],
+            ["hparams_search=optimizer", "seed=3"],
+            [[f"model.optimizer.lr={lr}"] for lr in (0.0005, 0.001, 0.002)],
+        ),
         (["debug=glob(*,exclude=p*)"], [], [["debug=default"], ["debug=overfit"]]),
     ],
 )
