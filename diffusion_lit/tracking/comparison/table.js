@@ -87,7 +87,7 @@ function showDetail(cell) {
   if (test) {
     const [difference, low, high, p, paired] = test;
     lines.push(`Difference from ${state.baseline}: ${round(difference)}, 95 % interval ${round(low)} to ${round(high)}; p = ${round(p)} ` +
-      `(${paired ? "paired t-test, the same seeds on both sides" : "Welch's t-test"}, Holm-corrected over ${Object.keys(column.tests[base]).length} group(s)).`);
+      `(${paired ? "paired t-test, the same seeds on both sides" : "Welch's t-test"}; Holm-corrected, groups tested: ${Object.keys(column.tests[base]).length}).`);
   } else if (mark === "x") lines.push(`Not compared with ${state.baseline}: ${column.why[found.kind][column.reference[base]]}.`);
   else if (mark === "s") lines.push(`Not tested against ${state.baseline}: that needs two seeds that differ on either side.`);
   const depends = column.depends[found.kind];
