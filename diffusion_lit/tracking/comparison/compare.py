@@ -51,9 +51,9 @@ class Comparison:
     baseline: int
     written: float
 
-    def table(self, wide: bool = False) -> Table:
-        """Return rows of groups and columns of metrics, all of them if `wide`; the best of each column is marked."""
-        columns = [column for column in self.scores.columns if wide or column.main]
+    def table(self, at_most: int | None = None) -> Table:
+        """Return rows of groups and the first columns of metrics, the best of each column marked."""
+        columns = [column for column in self.scores.columns if column.main][:at_most]
         rows = [[group.name, str(len(group.runs))] for group in self.groups]
         marked = set()
         for j, column in enumerate(columns, start=2):
@@ -65,11 +65,14 @@ class Comparison:
 
     def text(self, width: int | None = None) -> str:
         """Return the table for a terminal of `width` characters, and what is not as it should be below."""
+        shown = sum(column.main for column in self.scores.columns)
         table = self.table().text(width)
+        while width is not None and shown > 1 and max(map(len, table.splitlines())) > width:
+            shown -= 1
+            table = self.table(shown).text(width)
         legend = "; ".join(said for sign, said in _LEGEND if sign in table)
         parts = [table, legend.format(baseline=self.groups[self.baseline].name), *self.warnings()]
-        hidden = sum(not column.main for column in self.scores.columns)
-        if hidden:
+        if hidden := len(self.scores.columns) - shown:
             parts.append(f"{hidden} more columns are in the page and in format=csv")
         return "\n".join(part for part in parts if part)
 

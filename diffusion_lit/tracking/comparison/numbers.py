@@ -169,6 +169,8 @@ def _measured(run: Run, name: str, source: str) -> dict[str, str]:
             own["method"] = part(evaluator, "methods").get(method, part(evaluator, "baselines").get(method))
         elif kind == "Restoration":
             own |= {key: evaluator.get(key) for key in ("operators", "methods")}
+        if head in ("fd", "kd"):
+            own.pop("n", None)  # it is in the name
         if "ema" in entry:
             own["weights"] = "raw" if entry["ema"] is None else f"ema-{entry['ema']}"
         told = settings(own).items()
