@@ -69,7 +69,7 @@ def training(words: Sequence[str], then: Sequence[str], cluster: Cluster, origin
     job = Job(
         name=name,
         origin=origin,
-        command=("train", *command),
+        command=("train", *(word for word in command if not word.startswith("paths.run="))),
         given="\"paths.run='$run'\"",
         elements=tuple(Element(tuple(element), run) for element, run in zip(spreads, runs)),
     )

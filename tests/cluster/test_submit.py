@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -266,3 +268,24 @@ def test_an_environment_that_is_not_there_is_told(capsys, sbatch, tmp_path):
     assert main(["submit", "experiment=demo"]) == 2
     assert ".venv/bin/activate" in capsys.readouterr().err
     assert not (tmp_path / "calls").exists()
+
+
+READY = sorted((ROOT / "slurm").glob("*.sbatch"))
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_files_are_what_their_second_line_prints(path, capsys):
+    command = shlex.split(path.read_text().splitlines()[1].removeprefix("# "))
+    assert command[:2] == ["diffusion-lit", "submit"]
+    assert path.read_text() in files(printed(capsys, *command[2:])).values()
+
+
+def test_the_page_about_ready_files_names_them_all():
+    page = (ROOT / "slurm" / "README.md").read_text()
+    assert {path.name for path in READY} == set(re.findall(r"^\| `(\w+\.sbatch)`", page, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_slurm_takes_ready_files(path, slurm, tmp_path):
+    done = slurm.call("bash", "-c", f"sbatch --test-only {path} 2>&1")
+    assert "to start at" in done
