@@ -26,7 +26,8 @@ _FAMILIES = {
     "Sampling": ("fd", "kd", "samples", "fd_alex", "kd_alex"),
     "Restoration": ("restoration", "psnr", "psnr_hidden", "ssim", "lpips", "misfit_ratio"),
 }
-_NO_MATTER = (
+# Settings of an evaluation that change no number, or that belong to single tasks and methods.
+_NO_MATTER = {
     "batch_size",
     "shown",
     "grid",
@@ -36,7 +37,7 @@ _NO_MATTER = (
     "methods",
     "baselines",
     "_partial_",
-)
+}
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,20 @@ def values(run: Run, at: Mapping[str, int] | None = None) -> dict[str, Value]:
         run: whose.
         at: metric name -> the images seen to take it at instead; a metric that it does not name is left out.
     """
-    found: dict[str, Value] = {}
+    last: dict[str, tuple[int, str]] = {}
     evaluated = evaluations(run)
     for number, line in enumerate(run.lines):
+        for name in line:
+            no_metric = name in NO_METRICS or name.endswith(_ERRORS)
+            if not no_metric and (at is None or at.get(name) == line["images_seen"]):
+                last[name] = number, "evaluation" if number in evaluated else "training"
+    found = {}
+    for name, (number, source) in last.items():
+        line = run.lines[number]
         seen = int(line["images_seen"])
-        for name, value in line.items():
-            if name in NO_METRICS or name.endswith(_ERRORS) or (at is not None and at.get(name) != seen):
-                continue
-            source = {"source": "evaluation" if number in evaluated else "training"}
-            found[name] = Value(value, seen, source, _error(line, name))
-    return {
-        name: Value(one.value, one.images_seen, _depends(run, name, one, at is not None), one.error)
-        for name, one in found.items()
-    }
+        depends = _depends(run, name, seen, source, equal=at is not None)
+        found[name] = Value(line[name], seen, depends, _error(line, name))
+    return found
 
 
 def summarised(run: Run, logged: Mapping[str, Value]) -> dict[str, tuple[str | None, Value]]:
@@ -96,8 +98,8 @@ def summarised(run: Run, logged: Mapping[str, Value]) -> dict[str, tuple[str | N
         if name is not None:
             found[key] = (name, Value(value, seen, {"metric": name} | logged[name].depends, logged[name].error))
         else:
-            one = Value(value, seen, {"source": "evaluation"})
-            found[key] = (None, Value(value, seen, _depends(run, key, one, False), _error(run.summary, key)))
+            depends = _depends(run, key, seen, "evaluation")
+            found[key] = (None, Value(value, seen, depends, _error(run.summary, key)))
     return found
 
 
@@ -132,13 +134,12 @@ def unlike(one: Mapping[str, str], two: Mapping[str, str]) -> str:
     return "; ".join(said)
 
 
-def _depends(run: Run, name: str, one: Value, equal: bool) -> dict[str, str]:
+def _depends(run: Run, name: str, seen: int, source: str, equal: bool = False) -> dict[str, str]:
     """What a number depends on besides its name."""
     found: dict[str, str] = {}
     timed = name.rpartition("/")[2] in _TIMES
     if run.data.get("identity") and not timed:
         found["data"] = f"{data_name(run)} {str(run.data['identity'])[:6]}"
-    source = one.depends["source"]
     found |= _measured(run, name, source)
     if name.startswith(("train/loss", "validation/loss", "loss_by_noise")):
         for key in ("objective", "schedule"):  # a loss weighs noise levels as these say
@@ -148,8 +149,9 @@ def _depends(run: Run, name: str, one: Value, equal: bool) -> dict[str, str]:
     if timed:
         machine = run.record.get("hardware")
         found["hardware"] = _machine(machine if isinstance(machine, dict) else {})
-    ended = run.record.get("finished") and not equal
-    found["images seen"] = "all" if ended else f"{one.images_seen:,}"
+    # what training logs last comes before its end; an evaluation may be of an earlier checkpoint
+    ended = run.record.get("finished") and not equal and (source == "training" or seen >= run.images_seen)
+    found["images seen"] = "all" if ended else f"{seen:,}"
     return found
 
 
@@ -162,7 +164,7 @@ def _measured(run: Run, name: str, source: str) -> dict[str, str]:
         kind = str(evaluator.get("_target_", "")).rpartition(".")[2]
         if head not in _FAMILIES.get(kind, ()):
             continue
-        own = {k: v for k, v in evaluator.items() if k not in (*_NO_MATTER, "_target_", "objective")}
+        own = {k: v for k, v in evaluator.items() if k not in {*_NO_MATTER, "_target_", "objective"}}
         if kind == "Restoration" and head == "restoration" and len(parts) > 1:
             task, method = parts[:2]
             own["operator"] = part(evaluator, "operators").get(task)
