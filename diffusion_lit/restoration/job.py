@@ -10,34 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_lit.callbacks.pictures import to_bytes, write_png
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
-from diffusion_lit.files import writing
 from diffusion_lit.inverse import GaussianNoise, Measurement, Method, Operator
-from diffusion_lit.metrics.image import WINDOW, psnr, ssim
+from diffusion_lit.restoration.case import Case, match
 from diffusion_lit.restoration.folder import Folder
-from diffusion_lit.restoration.inputs import Input, Shape, load_clean, load_measured, own_shape
+from diffusion_lit.restoration.inputs import Input, Shape, load_clean
 from diffusion_lit.restoration.noise_level import by_likelihood, from_details, keeps_images
+from diffusion_lit.restoration.outcome import describe, write
 from diffusion_lit.restoration.recipes import Recipe
 from diffusion_lit.restoration.sizes import Sizes, enlarge
 
 __all__ = ["Job"]
 
 _QUANTISED = 1 / 127.5 / 12**0.5  # the standard deviation of rounding to bytes, in units of [-1, 1]
-
-
-@dataclass
-class _Case:
-    """One image to restore; `how` says where sigma is from if it was estimated."""
-
-    entry: Input
-    digest: str
-    operator: Operator
-    y: Tensor
-    sigma: float
-    truth: Tensor | None = None
-    how: str = ""
 
 
 @dataclass
@@ -82,7 +68,7 @@ class Job:
         others: list[Input] = []
         coming = list(inputs)
         while coming:
-            cases: list[_Case] = []
+            cases: list[Case] = []
             with ExitStack() as locks:
                 while coming and sum(self.samples / self._at_once(case.operator.x_shape) for case in cases) < 1:
                     entry = coming.pop(0)
@@ -100,9 +86,9 @@ class Job:
                     self._restore_group(group, folder, say)
         return others
 
-    def _groups(self, cases: Sequence[_Case]) -> list[list[_Case]]:
+    def _groups(self, cases: Sequence[Case]) -> list[list[Case]]:
         """Cases that are drawn together: of one operator and one sigma, and not too large."""
-        groups: dict[tuple[int, float], list[_Case]] = {}
+        groups: dict[tuple[int, float], list[Case]] = {}
         for case in cases:
             groups.setdefault((id(case.operator), case.sigma), []).append(case)
         return [
@@ -117,7 +103,7 @@ class Job:
         pixels, usual = (int(np.prod(shape[1:])) for shape in (x_shape, self.trained))
         return max(1, self.batch * usual // max(pixels, 1))
 
-    def _restore_group(self, cases: Sequence[_Case], folder: Folder, say: Callable[[str], None]) -> None:
+    def _restore_group(self, cases: Sequence[Case], folder: Folder, say: Callable[[str], None]) -> None:
         try:
             began = time.perf_counter()
             drawn = self._draw(
@@ -132,8 +118,8 @@ class Job:
                 _fail(folder, cases[0].entry, error, say)
             return
         for case, samples in zip(cases, drawn):
-            row = self._row(case, samples) | {"seconds": seconds}
-            self._write(case, samples, row, folder)
+            row = describe(case, samples) | {"seconds": seconds}
+            write(case, samples, row, folder)
             say(f"{case.entry.name}: restored")
 
     def _draw(self, ids: Sequence[int], operator: Operator, ys: Sequence[Tensor], sigma: float) -> Tensor:
@@ -156,9 +142,7 @@ class Job:
     def _sizes(self) -> Sizes:
         return Sizes(self.denoiser, self.trained)
 
-    # -- what is read ------------------------------------------------------------------------------------------------
-
-    def _prepare(self, entry: Input, digest: str, say: Callable[[str], None]) -> _Case:
+    def _prepare(self, entry: Input, digest: str, say: Callable[[str], None]) -> Case:
         channels = self.trained[0]
         if not self.measured:
             assert self.sigma is not None
@@ -166,46 +150,13 @@ class Job:
             operator = self.recipe(tuple(truth.shape), entry)
             noise, ids = GaussianNoise(self.sigma), torch.tensor([entry.id])
             y = Measurement.simulate(operator, noise, truth[None], seed=self.seed, ids=ids).y[0]
-            return _Case(entry, digest, operator, y, self.sigma, truth)
-        operator, y = self._match(entry)
+            return Case(entry, digest, operator, y, self.sigma, truth)
+        operator, y = match(entry, self.recipe, self.trained, self.size)
         if self.sigma is not None:
-            return _Case(entry, digest, operator, y, self.sigma)
+            return Case(entry, digest, operator, y, self.sigma)
         sigma, how = self._estimate(entry, operator, y)
         say(f"{entry.name}: sigma = {sigma:.3g}, estimated {how}")
-        return _Case(entry, digest, operator, y, sigma, how=how)
-
-    def _match(self, entry: Input) -> tuple[Operator, Tensor]:
-        """The operator whose y has the size of the file: of an x as large as y, larger in proportion, or as trained."""
-        channels, *trained = self.trained
-        own = own_shape(entry)
-        tried: dict[Shape, str] = {}
-        for size in [self.size] if self.size else [own, self._in_proportion(entry, own), tuple(trained)]:
-            if size is None or (channels, *size) in tried:
-                continue
-            shape = (channels, *size)
-            try:
-                operator = self.recipe(shape, entry)
-            except UserError as error:
-                tried[shape] = str(error)
-                continue
-            y = load_measured(entry, operator.y_shape, channels)
-            if y is not None:
-                seen = operator.observed
-                return operator, y if seen is None else torch.where(seen, y, 0.0)
-            tried[shape] = f"y of {operator.y_shape}"
-        found = "; ".join(f"an image of {shape} has {what}" for shape, what in tried.items())
-        size = f"a {own[0]} x {own[1]} image" if own else "no image"
-        raise UserError(f"y is {size}, which fits no size of x ({found}); give size=H,W of the restored image")
-
-    def _in_proportion(self, entry: Input, own: tuple[int, int] | None) -> tuple[int, int] | None:
-        try:
-            y_shape = self.recipe(self.trained, entry).y_shape
-        except UserError:
-            return None
-        if own is None or len(y_shape) != 3:
-            return None
-        height, width = (round(side * x / y) for side, x, y in zip(own, self.trained[1:], y_shape[1:]))
-        return height, width
+        return Case(entry, digest, operator, y, sigma, how=how)
 
     def _estimate(self, entry: Input, operator: Operator, y: Tensor) -> tuple[float, str]:
         if not entry.is_array or keeps_images(operator):
@@ -214,46 +165,6 @@ class Job:
                 return max(sigma, _QUANTISED), "from the finest details of y"
         sigma = by_likelihood(lambda at: self._draw([entry.id], at.operator, [at.y], _sigma(at))[0], y, operator)
         return sigma, "by maximum likelihood with the prior"
-
-    # -- what is written ---------------------------------------------------------------------------------------------
-
-    def _row(self, case: _Case, samples: Tensor) -> dict[str, float | str]:
-        """What is said of one image; scores are of what would be shown, clamped to [-1, 1]."""
-        mean, operator = samples.mean(0).clamp(-1, 1)[None], case.operator
-        row: dict[str, float | str] = {"size": " x ".join(map(str, operator.x_shape[1:])), "sigma": case.sigma}
-        if case.how:
-            row["sigma_from"] = case.how
-        if case.truth is not None:
-            truth = case.truth[None]
-            row |= {"psnr": float(psnr(mean, truth)), "psnr_sample": float(psnr(samples[:1].clamp(-1, 1), truth))}
-            if operator.hidden is not None:
-                row["psnr_hidden"] = float(psnr(mean, truth, operator.hidden))
-            if min(truth.shape[-2:]) >= WINDOW:
-                row["ssim"] = float(ssim(mean, truth))
-        if case.sigma > 0:
-            measurement = Measurement(case.y, operator, GaussianNoise(case.sigma))
-            row["misfit_ratio"] = float(measurement.misfit(samples).mean()) / measurement.expected_misfit
-        if len(samples) > 1:
-            row["deviation"] = float(samples.var(0).mean().sqrt())
-        return row
-
-    def _write(self, case: _Case, samples: Tensor, row: dict[str, float | str], folder: Folder) -> None:
-        mean = samples.mean(0)
-        arrays = {"samples": samples, "mean": mean}
-        pictures = {"measured": case.y, "truth": case.truth, "sample": samples[0], "mean": mean}
-        if len(samples) > 1:
-            arrays["deviation"] = samples.std(0)
-            # over the colours, so bright that it can be seen
-            deviation = samples.var(0).mean(0, keepdim=True).sqrt()
-            white = max(float(deviation.flatten().quantile(0.999)) if deviation.numel() < 2**24 else 1.0, 1e-6)
-            row["deviation_white"] = white
-            pictures["deviation"] = 2 * deviation / white - 1
-        with writing(folder.place("arrays", case.entry, ".npz")) as aside, open(aside, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{name: values.numpy() for name, values in arrays.items()})
-        for kind, image in pictures.items():
-            if image is not None and image.ndim == 3 and image.shape[0] in (1, 3):
-                write_png(folder.place(kind, case.entry, ".png"), to_bytes(image).permute(1, 2, 0))
-        folder.finish(case.entry, case.digest, row)
 
 
 def _sigma(measurement: Measurement) -> float:
