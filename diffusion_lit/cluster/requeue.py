@@ -30,21 +30,20 @@ class Verdict(NamedTuple):
     crash: bool = False
 
 
-def verdict(code: int, crashes: int, limit: int, orderly: bool = True) -> Verdict:
+def verdict(code: int, crashes: int, limit: int, stopped: bool = True) -> Verdict:
     """Judge how training ended.
 
     Args:
         code: what srun returned: the highest of the processes' exit codes, 128 + the signal that killed one.
         crashes: how often it has crashed before without a new checkpoint in between.
         limit: of those.
-        orderly: training saw the signal that ended it. Not so where srun --kill-on-bad-exit sent SIGTERM to the others
-            of a process that crashed: their code hides its own.
+        stopped: training saw the signal that `code` names, saved and stopped.
     """
     if code == 0:
         return Verdict(False, "finished")
     if code in _ASKED:
         return Verdict(True, "the time was over")
-    if code in _BY_HAND and orderly:
+    if code in _BY_HAND and stopped:
         return Verdict(False, f"stopped by {_name(code)}")
     if code == _MISTAKE:
         return Verdict(False, "a mistake that another start would meet again")
@@ -57,7 +56,9 @@ def verdict(code: int, crashes: int, limit: int, orderly: bool = True) -> Verdic
 def requeue(run: Path, code: int, limit: int) -> Verdict:
     """Judge how the training of this job ended, keep the verdict in requeues.jsonl, and put the job back if it says so.
 
-    To be called in the job's script after srun, where all processes have ended.
+    To be called in the job's script after srun, where all processes have ended. srun --kill-on-bad-exit sends SIGTERM
+    to the others when one process ends with a code, be it of a crash or of a stop in good order: then their code, 143,
+    hides the first one's, and how training ended is what its record says.
 
     Args:
         run: the run folder.
@@ -72,9 +73,11 @@ def requeue(run: Path, code: int, limit: int) -> Verdict:
     images_seen = attempt.get("images_seen", 0)
     past = _read(run / "requeues.jsonl")
     stuck = [line for line in past if line["crash"] and line["images_seen"] == images_seen]
-    orderly = code != 128 + signal.SIGTERM or attempt.get("ended") == "SIGTERM"
-    found = verdict(code, len(stuck), limit, orderly)
     since = past[-1]["time"] if past else ""
+    ended = attempt.get("ended") if attempt.get("started", "") >= since else None
+    if code == 128 + signal.SIGTERM and ended == "SIGUSR1":
+        code = os.EX_TEMPFAIL
+    found = verdict(code, len(stuck), limit, stopped=code != 128 + signal.SIGTERM or ended == "SIGTERM")
     errors = [line["error"] for line in _read(run / "crashes.jsonl") if line["time"] >= since]
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

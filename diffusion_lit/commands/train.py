@@ -63,6 +63,7 @@ def fit(config: DictConfig) -> int:
 
     stop = next((c for c in callbacks.values() if isinstance(c, GracefulStop)), None)
     if stop is not None and stop.stopped:
+        trainer.strategy.barrier()  # srun --kill-on-bad-exit ends the others when the first one ends with a code
         tell(f"stopped after {module.images_seen:,} images, all saved. Go on with the same command and resume=auto")
         return stop.exit_code
     tell(f"trained: {folder}  ({module.images_seen:,} images)")

@@ -90,6 +90,17 @@ def test_a_crash_whose_code_is_hidden_by_those_that_srun_ended_with_it(tmp_path,
     assert not requeue(tmp_path, 128 + signal.SIGTERM, limit=3).again
 
 
+def test_the_end_of_the_time_whose_code_is_hidden(tmp_path, calls, monkeypatch):
+    monkeypatch.setattr("diffusion_lit.tracking.record._now", lambda: "2030-01-01T00:00:00+00:00")
+    record = RunRecord(tmp_path)
+    record.start({"seed": 0}, from_images_seen=0)
+    record.end("SIGUSR1")
+    found = requeue(tmp_path, 128 + signal.SIGTERM, limit=0)
+    assert (found.again, found.why, found.crash) == (True, "the time was over", False)
+    (tmp_path / "requeues.jsonl").write_text(json.dumps({"time": "2030-01-01T00:00:01+00:00", "crash": False}) + "\n")
+    assert not requeue(tmp_path, 128 + signal.SIGTERM, limit=0).again, "that was the attempt before"
+
+
 def test_the_end_is_left_alone(tmp_path, calls):
     assert main(["requeue", str(tmp_path / "run"), "0"]) == 0
     assert calls == []
