@@ -59,4 +59,5 @@ class Picture:
         """Write the PNG and its JSON under `folder`."""
         stem = str(folder / self.name.format(images_seen=f"{images_seen:09d}"))
         write_png(f"{stem}.png", panel(self.images))
-        write_text(f"{stem}.json", json.dumps(self.about | {"images_seen": images_seen}, indent=2) + "\n")
+        told = {"images_seen": images_seen, "cell": list(self.images.shape[-2:])}  # height and width of an image
+        write_text(f"{stem}.json", json.dumps(self.about | told, indent=2) + "\n")

@@ -112,7 +112,7 @@ class Restoration:
             "seconds": seconds,
         }
         found.metrics |= {f"restoration/{task}/{name}/{weights}/{k}": v for k, v in numbers.items()}
-        found.pictures.append(self._picture(task, name, measurement, truth, drawn, ids, numbers))
+        found.pictures.append(self._picture(task, name, measurement, truth, drawn, ids, numbers, scores))
 
     def _scores(self, restored: Tensor, truth: Tensor, operator: Operator) -> dict[str, Tensor]:
         """Per-image scores (B,); images are clamped to [-1, 1], as they would be shown."""
@@ -140,11 +140,13 @@ class Restoration:
         drawn: Tensor,
         ids: Tensor,
         numbers: dict[str, float],
+        scores: dict[str, Tensor],
     ) -> Picture:
         rows, several = slice(self.shown), min(3, self.samples)
         columns = ["truth", "measurement", *[f"sample {j + 1}" for j in range(several)], "mean", "standard deviation"]
         images = strips(measurement, truth, drawn, several)[rows]
         about = {"operator": task, "method": name, "columns": columns, "ids": ids[rows].tolist(), "metrics": numbers}
+        about["scores"] = {key: scores[key][rows].tolist() for key in ("psnr", "lpips")}  # of the means shown
         return Picture(f"restorations/{{images_seen}}/{task}--{name}", images, about)
 
 

@@ -27,6 +27,7 @@ def run(words: list[str]) -> int:
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
     from diffusion_lit.tracking.table import Table
+    from diffusion_lit.tracking.wandb import WandbLogger
 
     quiet()
     arguments, overrides = split_arguments([w for w in words if not w.startswith("~")], {"checkpoint": ""})
@@ -69,6 +70,9 @@ def run(words: list[str]) -> int:
     facts = {"images_seen": module.trained_images, "train_seconds": record.run["train_seconds"]}
     summary = summarize_run(metrics, baselines, **facts)
     record.write_summary(summary)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.update()
     print(Table(["metric", "value"], [[key, f"{value:.4g}"] for key, value in summary.items()]).text())
     print(f"\n{Path(record.folder) / 'summary.json'}")
     return 0

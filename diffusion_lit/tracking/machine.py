@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 __all__ = ["git_state", "hardware"]
 
 
 def hardware() -> dict[str, Any]:
     """Return the processor's name, its usable cores, memory in GiB and the names of the graphics cards."""
+    import torch  # not at the top: what reads a record needs no torch, and it takes seconds
+
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -7,10 +7,10 @@ import socket
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 import yaml
 
 from diffusion_lit import __version__
@@ -91,7 +91,7 @@ class RunRecord:
             "git": git_state(Path(__file__).parent),
             "hardware": hardware(),
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "network": dict(network) if network is not None else run.get("network"),
             "data": dict(data) if data is not None else run.get("data"),
             "finished": None,

@@ -1,116 +1,148 @@
-"""Weights & Biases through Lightning's logger: one W&B run a run identity, counted in images, offline unless asked."""
+"""W&B beside a training: another process reads the run folder and sends it, so W&B can neither stop nor slow it."""
 
-from collections.abc import Sequence
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import wandb
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers.wandb import WandbLogger
+from lightning.pytorch.loggers.logger import Logger
 
-from diffusion_lit.tracking.record import RunRecord
+from diffusion_lit.tracking.wandb_target import REASON, Checkpoints, Target
 
-__all__ = ["ImagesWandbLogger", "upload"]
+__all__ = ["WandbLogger"]
+
+_AGAIN = 300.0  # seconds until W&B is tried once more after it failed
 
 
-class ImagesWandbLogger(WandbLogger):
-    """Lightning's W&B logger with the run identity as its id and images seen as its step.
+class WandbLogger(Logger):
+    """Keep a process beside the training that sends the run folder to W&B as it fills; see `tracking.upload`.
 
-    Because W&B's own step is `images_seen`, a requeued job goes on in the same W&B run, and points that it logs
-    a second time are dropped there instead of doubled.
+    This process never talks to W&B: it starts the other one at the first line, looks after it at each line, and waits
+    for it at the end. Where W&B fails, it says so once, and training goes on.
 
     Args:
-        folder: the run folder; W&B's files go to its wandb/.
-        identity: the run identity.
-        task_name: the experiment; seeds and variants of it share this group.
-        batch_size: global images a step; counts images where the metrics do not carry "images_seen" themselves.
-        project: the W&B project.
-        job_type: train, evaluate ...
-        tags: free words to find the run by.
-        config: the resolved config.
-        offline: write files only; `wandb sync` or `upload` sends them later. Nothing touches the network.
+        folder: the run folder, where `JsonlLogger` writes metrics.jsonl.
+        project, entity, offline, checkpoints: see `Target`.
+        patience: seconds to wait at the end of training for what is on its way.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        identity: str,
-        task_name: str,
-        batch_size: int,
         project: str = "diffusion_lit",
-        job_type: str = "train",
-        tags: Sequence[str] = (),
-        config: dict[str, Any] | None = None,
+        entity: str | None = None,
         offline: bool = True,
+        checkpoints: Checkpoints = "reference",
+        patience: float = 30.0,
     ) -> None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        super().__init__(
-            name=Path(folder).name,
-            save_dir=str(folder),
-            id=identity,
-            project=project,
-            group=task_name,
-            job_type=job_type,
-            tags=list(tags),
-            config=config,
-            resume="allow",
-            offline=offline,
-            settings=wandb.Settings(console="off", silent=offline),
-        )
-        self.batch_size = batch_size
-        self._counts_images = False
+        super().__init__()
+        self.folder, self.target, self.patience = Path(folder), Target(project, entity, offline, checkpoints), patience
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed_at: float | None = None
+        self._told = False
+
+    # Lightning looks for checkpoints in save_dir/name/version/checkpoints: this is the run folder's.
+    @property
+    def name(self) -> str:
+        return ""
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """The W&B run, whose metrics are drawn over images seen."""
-        run = super().experiment
-        if not self._counts_images and getattr(run, "define_metric", None):
-            _count_images(run)
-            self._counts_images = True
-        return run
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log one line at its images seen (in `metrics`, else step * batch_size)."""
-        seen = round(float(metrics.get("images_seen", (step or 0) * self.batch_size)))
-        self.experiment.log({**metrics, "images_seen": seen}, step=seen)
+        """See that the process runs: it reads what `JsonlLogger` writes."""
+        if self._process is not None and self._process.poll() is not None:
+            self._failed()
+        if self._process is None and (self._failed_at is None or time.monotonic() - self._failed_at > _AGAIN):
+            self._start()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the config stands in config.yaml already."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Wait until all is sent, but not longer than `patience`."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        try:
+            if self._process.wait(self.patience):
+                self._failed()
+        except subprocess.TimeoutExpired:
+            _kill(self._process)
+            self._tell(
+                f"{self.folder}: not all of it is at W&B after patience={self.patience:g} seconds. Nothing is lost, "
+                f"`diffusion-lit upload {self.folder}` sends the rest"
+            )
+        self._process = None
+
+    @rank_zero_only
+    def update(self) -> None:
+        """Send what was added to the folder after the end, such as summary.json."""
+        self.log_metrics({})
+        self.finalize("success")
+
+    def _start(self) -> None:
+        if os.environ.get("WANDB_MODE") == "disabled":
+            return
+        # the other process gives up a little before this one stops waiting for it, and so says why
+        words = [str(self.folder), json.dumps(asdict(self.target)), str(max(1.0, 0.8 * self.patience))]
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "diffusion_lit.tracking.upload", *words],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    # a W&B that this process may have started itself is its own
+                    env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+                    start_new_session=True,  # Ctrl-C is for the training
+                )
+        except OSError as error:
+            self._failed_at = time.monotonic()
+            self._tell(f"{self.folder}: W&B's process could not be started ({error}); training goes on without")
+
+    def _failed(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        said = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        reasons = [line.removeprefix(REASON) for line in said if line.startswith(REASON)]
+        self._tell(reasons[-1] if reasons else f"W&B's process ended with {self._process.returncode}; see {self._log}")
+        self._process, self._failed_at = None, time.monotonic()
+
+    def _tell(self, why: str) -> None:
+        if not self._told:
+            print(f"warning: {why}", file=sys.stderr)
+        self._told = True
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "wandb" / "upload.log"
 
 
-def upload(folder: str | Path, *, project: str = "diffusion_lit", offline: bool = False) -> int:
-    """Send a run's metrics.jsonl and summary.json to W&B in one go, under its identity; return the number of lines.
-
-    Args:
-        folder: the run folder.
-        project: the W&B project.
-        offline: write W&B's files into the folder instead of sending them.
-
-    Raises:
-        UserError: there is no run in `folder`.
-    """
-    record = RunRecord(folder)
-    run, lines = record.run, record.read_metrics()
-    with wandb.init(
-        id=run["identity"],
-        name=Path(folder).name,
-        project=project,
-        group=run["task_name"],
-        job_type="train",
-        tags=run["tags"],
-        config=record.config,
-        resume="allow",
-        dir=str(folder),
-        mode="offline" if offline else "online",
-        settings=wandb.Settings(console="off", silent=offline),
-    ) as target:
-        _count_images(target)
-        for line in lines:
-            target.log(line, step=line["images_seen"])
-        target.summary.update(record.summary)
-    return len(lines)
-
-
-def _count_images(run: Any) -> None:
-    run.define_metric("images_seen")
-    run.define_metric("*", step_metric="images_seen")
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and W&B's own, which it started and which would go on sending for a while."""
+    children = [file.read_text().split() for file in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    for pid in [process.pid, *(int(child) for found in children for child in found)]:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()

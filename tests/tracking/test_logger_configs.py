@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from diffusion_lit.tracking.jsonl import JsonlLogger
-from diffusion_lit.tracking.wandb import ImagesWandbLogger
+from diffusion_lit.tracking.wandb import WandbLogger
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -23,6 +23,9 @@ def test_every_logger_config_builds_its_loggers(tmp_path, choice, offline):
     )
     assert isinstance(loggers.jsonl, JsonlLogger)
     assert loggers.jsonl.path == tmp_path / "metrics.jsonl"
+    assert list(loggers) == (
+        ["jsonl"] if offline is None else ["jsonl", "wandb"]
+    )  # lines are written before they are read
     if offline is not None:
-        assert isinstance(loggers.wandb, ImagesWandbLogger)
-        assert (loggers.wandb.version, loggers.wandb._offline) == ("3f2a9c81b0", offline)
+        assert isinstance(loggers.wandb, WandbLogger)
+        assert (loggers.wandb.folder, loggers.wandb.target.offline) == (tmp_path, offline)
