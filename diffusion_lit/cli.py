@@ -17,6 +17,7 @@ COMMANDS = {
     "ema": "averages of the weights of any width, after training: RUN width=0.05,0.1 save=true",
     "reproduce": "run what is missing of an experiment, write its tables, check its claims: NAME [--tiny]",
     "report": "one self-contained HTML page of a run: RUN",
+    "plan": "what a run will need: shards, reading, memory, disk: experiment=mnist cluster.nodes=2 cluster.gpus=8",
     "submit": "train on a SLURM cluster: experiment=mnist cluster.nodes=2 cluster.gpus=8 seed=0,1,2 [--dry-run]",
     "requeue": "in a job's script: put the job back if its training ended early: RUN CODE",
     "upload": "send runs to W&B, only what it does not have: RUN... project=NAME entity=NAME",

@@ -1,8 +1,7 @@
 """Loaders: the training stream with worker processes, and the finite held-out splits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,15 @@ from diffusion_lit.data.shards import collate, read_shard
 from diffusion_lit.data.stream import Stream
 from diffusion_lit.errors import UserError
 
-__all__ = ["HeldOutLoader", "StreamLoader"]
+__all__ = ["HeldOutLoader", "StreamLoader", "divided"]
 
 Batch = dict[str, Tensor]
+
+
+def divided(lanes: Sequence[int], readers: int) -> list[Sequence[int]]:
+    """Share out lanes to readers, equal numbers of neighbouring ones; `readers` divides their number."""
+    share = len(lanes) // readers
+    return [lanes[i * share : (i + 1) * share] for i in range(readers)]
 
 
 class StreamLoader:
@@ -74,8 +79,7 @@ class StreamLoader:
         if start_method not in (None, *get_all_start_methods()):
             raise UserError(f"start_method: {start_method!r}; choose {', '.join(get_all_start_methods())}, or null.")
         self.images_seen = images_seen
-        share = lanes // world_size
-        self.lanes = range(rank * share, (rank + 1) * share)
+        self.lanes = divided(range(lanes), world_size)[rank]
         self.num_workers = num_workers
         self.parts = parts
         self.start_method = start_method
@@ -118,8 +122,8 @@ class _Pieces(IterableDataset):
     def __iter__(self) -> Iterator[Batch | UserError]:
         info = get_worker_info()
         assert info is not None
-        share = len(self.starts) // info.num_workers
-        mine = dict(islice(self.starts.items(), info.id * share, (info.id + 1) * share))
+        lanes = divided(list(self.starts), info.num_workers)[info.id]
+        mine = {lane: self.starts[lane] for lane in lanes}
         try:
             yield from self.stream.pieces(self.images_seen, mine, self.parts)
         except UserError as error:  # sent as it is: DataLoader would wrap its message in a traceback

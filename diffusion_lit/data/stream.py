@@ -137,15 +137,16 @@ class Stream:
     def _order(self, epoch: int) -> Int64[np.ndarray, " shards"]:
         return _order(len(self.manifest.shards("train")), self.seed, epoch)
 
-    def _dealt(self, order: Int64[np.ndarray, " shards"], epoch: int, lane: int) -> Int64[np.ndarray, " dealt"]:
-        """Give the shards of a pass that stand at the places lane, lane + L, ... of the endless row."""
+    def dealt(self, epoch: int, lane: int) -> Int64[np.ndarray, " dealt"]:
+        """Give the shards of a pass, by number, that stand at the places lane, lane + L, ... of the endless row."""
+        order = self._order(epoch)
         return order[(lane - epoch * len(order)) % self.lanes :: self.lanes]
 
     def _samples(self, lane: int, epoch: int, skip: int) -> Iterator[Sample]:
         """Yield a lane's samples from the `skip`-th of pass `epoch` on."""
         shards = self.manifest.shards("train")
         for e in count(epoch):
-            dealt = [shards[i] for i in self._dealt(self._order(e), e, lane)]
+            dealt = [shards[i] for i in self.dealt(e, lane)]
             for number in range(0, len(dealt), self.block):
                 block = dealt[number : number + self.block]
                 size = sum(shard.count for shard in block)

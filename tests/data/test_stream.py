@@ -72,7 +72,7 @@ def test_each_pass_of_a_lane_has_the_shards_dealt_to_it_and_all_lanes_have_all(u
         seen: Counter[int] = Counter()
         orders = []
         for lane in range(2):
-            mine = loader.stream._dealt(loader.stream._order(epoch), epoch, lane)
+            mine = loader.stream.dealt(epoch, lane)
             number = sum(len(shard_ids[i]) for i in mine)
             part = given[lane][place[lane] : place[lane] + number]
             assert sorted(part) == sorted(i for s in mine for i in shard_ids[s])
