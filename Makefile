@@ -51,7 +51,7 @@ slurm-down:  ## end it
 
 torture: .venv/.dev  ## kill a training 30 times, change its processes; it must end as if left alone (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.torture --kills 30
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.elastic --worlds 1 2 4 2 1
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.cluster.elastic --worlds 1 2 4 2-sharded 1-compiled
 
 clean:  ## remove .venv, packed shards, runs and caches
 	@rm -rf .venv shards runs dist build .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from diffusion_lit.callbacks.baselines import Bicubic, Biharmonic, GaussianMean, MeanImage
 from diffusion_lit.callbacks.checkpoints import Checkpoints
+from diffusion_lit.callbacks.compile import Compile
 from diffusion_lit.callbacks.ema import EMA
 from diffusion_lit.callbacks.evaluation import Evaluation, Evaluator, Periodic
 from diffusion_lit.callbacks.finite import FiniteLoss
@@ -19,6 +20,7 @@ __all__ = [
     "Bicubic",
     "Biharmonic",
     "Checkpoints",
+    "Compile",
     "Evaluation",
     "Evaluator",
     "FiniteLoss",

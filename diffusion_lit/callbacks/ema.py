@@ -11,6 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from diffusion_lit.callbacks.every import whole_step
 from diffusion_lit.errors import UserError
+from diffusion_lit.modules.sharding import like, whole_tensor
 from diffusion_lit.profiles import exponent
 
 __all__ = ["EMA"]
@@ -32,14 +33,14 @@ class EMA(Callback):
         self.exponents = {float(width): exponent(width) for width in widths}
         self.averages: dict[float, dict[str, Tensor]] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self.averages:
-            weights = dict(_weights(pl_module))
-            self.averages = {w: {k: v.detach().clone() for k, v in weights.items()} for w in self.exponents}
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for width, average in self.averages.items():  # the strategy has moved the module by now
-            self.averages[width] = {k: v.to(pl_module.device) for k, v in average.items()}
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # by now the strategy has moved the module, perhaps shared it out, and read the checkpoint
+        weights = dict(_weights(pl_module))
+        found = self.averages or dict.fromkeys(self.exponents, None)
+        self.averages = {}
+        for width, average in found.items():
+            kept = average or {name: whole_tensor(weight.detach()) for name, weight in weights.items()}
+            self.averages[width] = {name: like(_wide(kept[name]), weight) for name, weight in weights.items()}
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -47,7 +48,7 @@ class EMA(Callback):
     ) -> None:
         if not whole_step(trainer, batch_idx):
             return
-        weights: list[Tensor] = [weight for _, weight in _weights(pl_module)]
+        weights: list[Tensor] = [_wide(weight.detach()) for _, weight in _weights(pl_module)]
         for width, gamma in self.exponents.items():
             beta = (1 - 1 / trainer.global_step) ** (gamma + 1)
             get_ema_multi_avg_fn(beta)(list(self.averages[width].values()), weights, 0)
@@ -64,18 +65,23 @@ class EMA(Callback):
             return
         if width not in self.averages:
             raise UserError(f"ema width: {width} is not kept; kept are {list(self.averages)} (callbacks.ema.widths)")
-        average = self.averages[width]
-        weights = {name: weight.data for name, weight in _weights(pl_module)}
+        average, weights = self.averages[width], dict(_weights(pl_module))
+        raw = {name: weight.detach().clone() for name, weight in weights.items()}
         try:
-            for name, weight in _weights(pl_module):
-                weight.data = average[name].to(weight.device)
+            _put(average, weights)
             yield
         finally:
-            for name, weight in _weights(pl_module):
-                weight.data = weights[name]
+            _put(raw, weights)
+
+    def whole(self) -> dict[float, dict[str, Tensor]]:
+        """The averages as whole tensors; collective if they are shared out."""
+        return {
+            width: {name: whole_tensor(value) for name, value in average.items()}
+            for width, average in self.averages.items()
+        }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["ema"] = {width: dict(average) for width, average in self.averages.items()}
+        checkpoint["ema"] = self.whole()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint.get("ema", {})
@@ -85,6 +91,18 @@ class EMA(Callback):
                 f"in the middle of a run: ask for callbacks.ema.widths={list(kept)}"
             )
         self.averages = {width: dict(kept[width]) for width in self.exponents}
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """At least float32: an average in bfloat16 would not feel steps of less than a 256th of itself."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+@torch.no_grad()
+def _put(values: dict[str, Tensor], weights: dict[str, nn.Parameter]) -> None:
+    # copied and not swapped: a compiled or a sharded network holds on to its tensors
+    for name, weight in weights.items():
+        weight.copy_(values[name])
 
 
 def _weights(pl_module: LightningModule) -> Iterator[tuple[str, nn.Parameter]]:

@@ -70,7 +70,7 @@ class Periodic(Callback):
         module.eval()
         weights = "raw" if self.ema is None else f"ema-{self.ema:g}"
         with nullcontext() if self.ema is None else _ema(trainer).use(self.ema, pl_module):
-            found = self.evaluator(module.denoiser, data, Share(trainer.global_rank, trainer.world_size), weights)
+            found = self.evaluator(module.whole(), data, Share(trainer.global_rank, trainer.world_size), weights)
         module.train(training)
         self.latest, self.evaluated_at = found.metrics, images_seen
         for logger in trainer.loggers:

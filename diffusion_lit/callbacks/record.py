@@ -30,8 +30,14 @@ class Record(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero:
             self._lock = self.record.hold()
+            # before the network may be shared out, when each call of it would be one of all processes
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self._summary = summarize(pl_module.denoiser.network, data.shape)  # type: ignore[union-attr]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -44,7 +50,7 @@ class Record(Callback):
             logger.log_hyperparams(dict(self.config))
         module: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        summary = summarize(module.denoiser.network, data.shape)
+        summary = self._summary
         print(summary)
         self.record.start(
             self.config,
@@ -76,6 +82,7 @@ class Record(Callback):
             self.record.end(stop.stopped)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._release()
         if trainer.state.stage is None or not self.record.exists:
             return  # before training: nothing stands in the folder yet, and the terminal says why
         self.record.crashed(trainer.global_rank, exception)

@@ -67,9 +67,10 @@ class Snapshots(Callback):
         self.save(trainer, module.images_seen)
 
     def save(self, trainer: Trainer, images_seen: int) -> None:
-        """Write a snapshot; UserError if the disk is full. All processes have the same averages: the first writes."""
+        """Write a snapshot; UserError if the disk is full. All processes take part, the first one writes."""
+        averages = self.ema.whole()
         if trainer.is_global_zero:
-            ema = {width: {k: v.cpu() for k, v in average.items()} for width, average in self.ema.averages.items()}
+            ema = {width: {k: v.cpu() for k, v in average.items()} for width, average in averages.items()}
             with writing(self.folder / f"images-{images_seen:09d}.pt") as aside:
                 torch.save({"step": trainer.global_step, "images_seen": images_seen, "ema": ema}, aside)
 

@@ -64,8 +64,11 @@ class TrainingLog(Callback):
 
     def _over_all(self, trainer: Trainer) -> tuple[float, int]:
         """The mean of the processes' totals and the sum of their digests, modulo 2^64; collective."""
-        total = trainer.strategy.reduce(torch.as_tensor(self.total), reduce_op="mean")
-        return float(total), int(trainer.strategy.reduce(torch.as_tensor(self.digest), reduce_op="sum"))
+        device = trainer.strategy.root_device
+        total = torch.as_tensor(self.total, dtype=torch.float64, device=device)
+        images = torch.as_tensor(self.digest, dtype=torch.int64, device=device)
+        mean = trainer.strategy.reduce(total, reduce_op="mean")
+        return float(mean), int(trainer.strategy.reduce(images, reduce_op="sum"))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         total, images = self._over_all(trainer)

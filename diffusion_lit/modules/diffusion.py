@@ -1,5 +1,6 @@
 """The one LightningModule: a denoiser that learns an objective."""
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from diffusion_lit.denoise import Denoiser
+from diffusion_lit.modules.sharding import shard, whole
 from diffusion_lit.objectives import Objective
 
 __all__ = ["DiffusionModule"]
@@ -41,6 +43,9 @@ class DiffusionModule(LightningModule):
         self.make_optimizer, self.learning_rate = optimizer, learning_rate
         self.batch_size, self.seed, self.conditions = batch_size, seed, tuple(conditions)
         self.trained_images = 0
+        self._plain: list[
+            Denoiser
+        ] = []  # the denoiser as it was before it was sharded; a list hides it from the module
 
     @property
     def images_seen(self) -> int:
@@ -53,6 +58,18 @@ class DiffusionModule(LightningModule):
     def images_per_step(self) -> int:
         """Images of one optimiser step, over all processes and accumulated batches."""
         return self.batch_size
+
+    def configure_model(self) -> None:
+        mesh = getattr(self, "_device_mesh", None)  # which `Sharded` has set
+        if mesh is not None and not self._plain:
+            self._plain = [copy.deepcopy(self.denoiser)]
+            network = self.denoiser.network
+            assert isinstance(network, nn.Module)
+            shard(network, mesh["data_parallel"])
+
+    def whole(self) -> Denoiser:
+        """The denoiser with all its weights: itself, or if it is sharded a copy; collective in that case."""
+        return whole(self.denoiser, self._plain[0]) if self._plain else self.denoiser
 
     def losses(self, batch: dict[str, Tensor]) -> Tensor:
         """One loss a sample (B,), with the noise that (seed, position) names."""

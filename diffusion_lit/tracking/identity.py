@@ -26,6 +26,7 @@ IGNORED = (
     "*.prefetch_factor",
     "*.persistent_workers",
     "callbacks.checkpoint.*",
+    "callbacks.compile.*",
     "every.checkpoint",
     "callbacks.*progress*",
     "callbacks.*.dirpath",

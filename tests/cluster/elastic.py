@@ -3,8 +3,9 @@
     python -m tests.cluster.elastic            (part of make torture)
 
 One process is stopped by SIGTERM, two go on until one of them, whichever, is killed, four until one of them gets
-SIGUSR1, two that accumulate gradients over two parts of a batch until one is stopped, and one process ends the run. The
-log must have the digests of the images that an undisturbed run has, line by line, and its losses to 1e-5.
+SIGUSR1, two that share out the weights until one is stopped, and one process with a compiled network ends the run; every other
+attempt accumulates gradients over two parts of a batch. The log must have the digests of the images that an undisturbed run has,
+line by line, and its losses to 1e-5.
 """
 
 import argparse
@@ -20,10 +21,13 @@ import torch
 
 from tests.cluster.training import Training
 
-WORLDS = {  # processes -> what is appended to the command
-    1: [],
-    2: ["trainer=ddp_sim"],
-    4: ["trainer=ddp_sim", "trainer.devices=4"],
+SHARDED = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+WORLDS = {  # name -> number of processes, and what is appended to the command
+    "1": (1, []),
+    "2": (2, ["trainer=ddp_sim"]),
+    "4": (4, ["trainer=ddp_sim", "trainer.devices=4"]),
+    "2-sharded": (2, SHARDED),
+    "1-compiled": (1, ["compile=default", "callbacks.compile.backend=eager"]),
 }
 
 
@@ -61,7 +65,7 @@ def stop(training: Training, world: int, number: signal.Signals, rank: int) -> N
         time.sleep(0.05)
 
 
-def elastic(folder: Path, worlds: list[int], seed: int) -> None:
+def elastic(folder: Path, worlds: list[str], seed: int) -> None:
     """Run through these numbers of processes, one attempt each, and compare with a run of one that was left alone."""
     began, images = time.monotonic(), 64 * 4 * (len(worlds) + 1)
     alone, changing = (Training(folder / name, images) for name in ("alone", "changing"))
@@ -69,16 +73,13 @@ def elastic(folder: Path, worlds: list[int], seed: int) -> None:
     assert alone.finish() == 0, alone.said()
     dice, numbers = random.Random(seed), [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1]
     for turn, world in enumerate(worlds[:-1]):
-        number = numbers[turn % 3] if world > 1 else signal.SIGTERM
-        rank = dice.randrange(world)
-        parts = ["trainer.accumulate_grad_batches=2"] if turn >= 3 else []
-        changing.start(*WORLDS[world], *parts)
-        stop(changing, world, number, rank)
-        print(
-            f"{world} process{'es' * (world > 1)}: {number.name} to rank {rank} after {changing.lines} lines",
-            flush=True,
-        )
-    changing.start(*WORLDS[worlds[-1]])
+        processes, words = WORLDS[world]
+        number = numbers[turn % 3] if processes > 1 else signal.SIGTERM
+        rank = dice.randrange(processes)
+        changing.start(*words, *(["trainer.accumulate_grad_batches=2"] if turn % 2 else []))
+        stop(changing, processes, number, rank)
+        print(f"{world}: {number.name} to rank {rank} after {changing.lines} lines", flush=True)
+    changing.start(*WORLDS[worlds[-1]][1])
     assert changing.finish() == 0, changing.said()
 
     one, two = alone.log_lines(), changing.log_lines()
@@ -89,7 +90,7 @@ def elastic(folder: Path, worlds: list[int], seed: int) -> None:
     states = zip(alone.saved()["state_dict"].values(), changing.saved()["state_dict"].values())
     apart = max(float((a - b).abs().max()) for a, b in states)
     print(
-        f"{' -> '.join(map(str, worlds))} processes: {len(one)} digests of the global batches equal, "
+        f"{' -> '.join(worlds)} processes: {len(one)} digests of the global batches equal, "
         f"losses to {worst:.1e}, weights to {apart:.1e}; {time.monotonic() - began:.0f} s"
     )
 
@@ -102,7 +103,7 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 4, 2, 1], choices=list(WORLDS))
+    parser.add_argument("--worlds", nargs="+", default=["1", "2", "4", "2-sharded", "1-compiled"], choices=list(WORLDS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="kept; a temporary one without it")
     options = parser.parse_args()
