@@ -151,10 +151,10 @@ function saySomethingOfBands() {
     "Seconds are those of the training that counts, without waits between attempts; of a group, the mean at the same images seen.";
 }
 
-// One metric of each kind, in the order of the list, then further ones.
+// One metric of each kind that was logged more than once, in the order of the list, then further ones.
 function firstCharts() {
-  const kinds = new Map();
-  for (const curve of data.curves) {
+  const kinds = new Map(), isLine = curve => curve.groups.some(entry => entry.x.length > 1);
+  for (const curve of [...data.curves.filter(isLine), ...data.curves.filter(curve => !isLine(curve))]) {
     const kind = curve.name.split("/")[0] + curve.title;
     if (!kinds.has(kind)) kinds.set(kind, curve.name);
   }

@@ -25,6 +25,7 @@ _BUDGET = 2_400_000  # bytes of all pictures of a page
 _LEAST = 4_000  # bytes of one picture below which rather fewer times are shown
 _GAP = 2  # white pixels between the images of a panel
 _ROWS = 8
+_Opened = dict[Path, tuple[Image.Image, dict[str, Any]] | str]  # what was read of a file, or what is wrong with it
 
 
 @dataclass
@@ -55,6 +56,7 @@ def album(runs: Sequence[Run], groups: Sequence[Group], budget: int = _BUDGET) -
         groups: of them.
         budget: bytes that all pictures may take; at most a little more is used.
     """
+    opened: _Opened = {}
     for at_most in (4, 2, 0):
         found = Album()
         raw: dict[str, Image.Image] = {}
@@ -62,8 +64,8 @@ def album(runs: Sequence[Run], groups: Sequence[Group], budget: int = _BUDGET) -
         shown = [(g, i) for g, i in shown if i is not None]
         found.times = _times([runs[i] for _, i in shown], at_most)
         for g, i in shown:
-            _add_samples(found, raw, g, i, runs[i])
-            _add_restorations(found, raw, g, i, runs[i])
+            _add_samples(found, raw, opened, g, i, runs[i])
+            _add_restorations(found, raw, opened, g, i, runs[i])
         if len(raw) * _LEAST <= budget:
             break
     share = budget // max(1, len(raw))
@@ -91,25 +93,25 @@ def _panel_paths(run: Run) -> dict[int, Path]:
     return {int(path.name): path for path in (run.folder / "restorations").glob("*") if path.name.isdigit()}
 
 
-def _add_samples(found: Album, raw: dict[str, Image.Image], g: int, i: int, run: Run) -> None:
+def _add_samples(found: Album, raw: dict[str, Image.Image], opened: _Opened, g: int, i: int, run: Run) -> None:
     paths = _sample_paths(run)
     at = {}
     for seen in _chosen(sorted(paths), found.times):
-        opened = _open(paths[seen], found)
-        if opened is not None:
-            at[seen], about = _keep(opened[0], raw), opened[1]
+        content = _open(paths[seen], opened, found)
+        if content is not None:
+            at[seen], about = _keep(content[0], raw), content[1]
     if at:
         found.samples.append({"g": g, "run": i, "at": at, "last": max(at), "about": about})
 
 
-def _add_restorations(found: Album, raw: dict[str, Image.Image], g: int, i: int, run: Run) -> None:
+def _add_restorations(found: Album, raw: dict[str, Image.Image], opened: _Opened, g: int, i: int, run: Run) -> None:
     paths = _panel_paths(run)
     for seen in _chosen(sorted(paths), found.times):
         for path in sorted(paths[seen].glob("*.png")):
-            opened = _open(path, found)
-            if opened is None:
+            content = _open(path, opened, found)
+            if content is None:
                 continue
-            image, about = opened
+            image, about = content
             columns, ids = about.get("columns"), about.get("ids")
             if not (isinstance(columns, list) and columns and isinstance(ids, list) and ids):
                 found.damaged[str(path)] = "the JSON beside it does not name its columns and rows"
@@ -139,7 +141,18 @@ def _chosen(there: Sequence[int], times: Sequence[int]) -> list[int]:
     return sorted({*there[-1:], *(seen for seen in times if seen in there)})
 
 
-def _open(path: Path, found: Album) -> tuple[Image.Image, dict[str, Any]] | None:
+def _open(path: Path, opened: _Opened, found: Album) -> tuple[Image.Image, dict[str, Any]] | None:
+    """A picture and what is said of it; None if it is damaged, which is noted."""
+    if path not in opened:
+        opened[path] = _read(path)
+    content = opened[path]
+    if isinstance(content, str):
+        found.damaged[str(path)] = content
+        return None
+    return content
+
+
+def _read(path: Path) -> tuple[Image.Image, dict[str, Any]] | str:
     try:
         with Image.open(path) as image:
             image.load()
@@ -149,8 +162,7 @@ def _open(path: Path, found: Album) -> tuple[Image.Image, dict[str, Any]] | None
             about, dict
         ) else {}
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        found.damaged[str(path)] = " ".join(str(error).split())
-        return None
+        return " ".join(str(error).split())
 
 
 def _strips(image: Image.Image, columns: int, rows: int) -> Iterator[Image.Image]:

@@ -18,7 +18,7 @@ from diffusion_lit.tracking.comparison.runs import Run, part
 __all__ = ["NO_METRICS", "Value", "evaluations", "summarised", "unlike", "values"]
 
 #: Keys of a line that are no metrics.
-NO_METRICS = ("images_seen", "time", "epoch", "attempt")
+NO_METRICS = ("images_seen", "time", "epoch", "attempt", "train/images_digest")
 _ERRORS = ("/standard_error", "_standard_error")
 _TIMES = ("seconds", "train_seconds", "images_per_second")
 _FAMILIES = {

@@ -77,6 +77,8 @@ def judge(column: Column, baseline: int) -> Verdicts:
 
 
 def _test(base: Cell, cell: Cell) -> Test | None:
+    if min(len(base.seeds), len(cell.seeds)) < 2:
+        return None
     paired = is_paired(base.seeds, cell.seeds)
     one = np.array(list(base.seeds.values()), dtype=float)
     two = np.array([cell.seeds[seed] for seed in base.seeds] if paired else list(cell.seeds.values()), dtype=float)
