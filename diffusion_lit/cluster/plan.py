@@ -252,12 +252,12 @@ def look_at_memory(memory: Memory, other: Memory | None, limit: int | None, plac
     mends = []
     if memory.activations > memory.total / 3:
         mends.append("compute a batch in parts (trainer.accumulate_grad_batches=2), or a smaller batch_size")
-    if other is not None and other.total < memory.total:
-        mends.append(f"trainer=fsdp needs {other.total / GIB:.2f} GiB")
+    if other is not None and other.total <= 0.9 * limit:
+        mends.append(f"trainer=fsdp needs {other.total / GIB:.3g} GiB")
     mends.append("take more or larger GPUs")
     return [
         Finding(
-            f"memory: {memory.total / GIB:.2f} GiB for a process, {limit / GIB:.2f} GiB on {place}: "
+            f"memory: {memory.total / GIB:.3g} GiB for a process, {limit / GIB:.3g} GiB on {place}: "
             f"{'; or '.join(mends)}.",
             fatal=memory.total > limit,
         )

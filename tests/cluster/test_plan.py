@@ -168,7 +168,7 @@ def test_too_little_memory_is_fatal_and_mended() -> None:
     assert not close.fatal
     (over,) = look_at_memory(ddp, fsdp, 24 * GIB, "GPU")
     assert over.fatal
-    assert "29.00 GiB for a process, 24.00 GiB on GPU: trainer=fsdp needs" in over.text
+    assert "29 GiB for a process, 24 GiB on GPU: trainer=fsdp needs" in over.text
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_command_plans_two_ranks(digits: Manifest, tmp_path: Path, capsys: p
     assert len([line for line in text.splitlines() if line.split()[:1] in (["0"], ["1"])]) == 4
     assert text.splitlines()[-1] == "can work"
 
-    assert run([*words, "data.lanes=6", "gpu_memory=0.001", "rate=1e9"]) == 2
+    assert run([*words, "data.lanes=6", "batch_size=24", "gpu_memory=0.001", "rate=1e9"]) == 2
     text = capsys.readouterr().out
     assert "!! lanes: 6 is not a multiple of 4 = 2 ranks x 2 workers" in text
     assert "!! memory: " in text
