@@ -18,12 +18,14 @@ __all__ = ["run"]
 
 
 def run(words: list[str]) -> int:
+    import yaml
     from omegaconf import OmegaConf
 
     from diffusion_lit import checkpoint
     from diffusion_lit.callbacks import EMA, Periodic
     from diffusion_lit.commands.build import build_all, build_data, build_module, build_trainer, quiet
-    from diffusion_lit.configuration import override, settled, split_arguments
+    from diffusion_lit.configuration import override, plain, settled, split_arguments
+    from diffusion_lit.files import write_text
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
     from diffusion_lit.tracking.table import Table
@@ -69,6 +71,9 @@ def run(words: list[str]) -> int:
         baselines += getattr(evaluation.evaluator, "baselines", {})
     facts = {"images_seen": module.trained_images, "train_seconds": record.run["train_seconds"]}
     summary = summarize_run(metrics, baselines, **facts)
+    told = record.folder / "evaluation.yaml"  # how each number was measured, for those who compare it
+    before = yaml.safe_load(told.read_text(encoding="utf-8")) if told.exists() else {}
+    write_text(told, yaml.safe_dump(before | plain(config)["evaluation"]))
     record.write_summary(summary)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):

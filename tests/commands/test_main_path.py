@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from diffusion_lit.cli import main
@@ -80,6 +81,9 @@ def test_evaluate_leaves_out_and_overrides(run, capsys):
     try:
         assert main(["evaluate", f"checkpoint={run}", *words]) == 0
         assert set(json.loads((run / "summary.json").read_text())) == {"images_seen", "train_seconds"}
+        told = yaml.safe_load((run / "evaluation.yaml").read_text())
+        assert told["loss"]["evaluator"]["n"] == 8
+        assert told["generation"]["evaluator"]["n"] == 64  # as it was measured before
     finally:
         (run / "summary.json").write_text(before)
     for word in ("~evaluation.nothing", "~nothing", "evaluation.lss=3", "trainer.strtegy=ddp"):

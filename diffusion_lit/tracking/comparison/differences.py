@@ -74,6 +74,8 @@ def value_text(value: str | None) -> str:
     if value is None:
         return "\N{EN DASH}"
     plain = json.loads(value)
+    if isinstance(plain, float):
+        return f"{plain:.12g}"  # without the rounding of binary numbers
     return plain if isinstance(plain, str) else json.dumps(plain).replace('"', "")
 
 

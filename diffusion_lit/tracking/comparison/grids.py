@@ -68,6 +68,7 @@ def album(runs: Sequence[Run], groups: Sequence[Group], budget: int = _BUDGET) -
             _add_restorations(found, raw, opened, g, i, runs[i])
         if len(raw) * _LEAST <= budget:
             break
+    found.restorations.sort(key=lambda panel: -max(entry["last"] for entry in panel["runs"]))
     share = budget // max(1, len(raw))
     found.pictures = {name: _encoded(image, share) for name, image in raw.items()}
     return found

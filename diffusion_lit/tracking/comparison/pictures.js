@@ -53,8 +53,9 @@ function drawPanel(panel, keep) {
     else figure.append(element("div", { className: "missing", textContent: "none then", style: "width:112px;height:120px" }));
     box.append(figure);
   }
-  const title = `${panel.task.replaceAll("_", " ")} · ${panel.method}`;
-  return element("div", { className: "panel-of-runs" }, element("h3", { textContent: title }), box);
+  const ids = panel.ids.length > 1 ? `images ${panel.ids[0]} to ${panel.ids.at(-1)}` : `image ${panel.ids[0]}`;
+  const title = element("h3", {}, `${panel.task.replaceAll("_", " ")} · ${panel.method} `, element("span", { className: "soft", textContent: ids }));
+  return element("div", { className: "panel-of-runs" }, title, box);
 }
 
 function drawPictures() {

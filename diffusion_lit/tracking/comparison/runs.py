@@ -21,7 +21,7 @@ __all__ = ["Run", "aged", "find_runs", "part", "read_run", "run_names", "signatu
 
 T = TypeVar("T")
 _MARKS = ("run.json", "metrics.jsonl")
-_FILES = ("run.json", "config.yaml", "summary.json", "metrics.jsonl", "samples", "restorations")
+_FILES = ("run.json", "config.yaml", "evaluation.yaml", "summary.json", "metrics.jsonl", "samples", "restorations")
 _PATIENCE = 300.0  # seconds without a word after which a run that is not finished is called silent
 
 
@@ -152,6 +152,9 @@ def read_run(folder: Path, name: str, now: float | None = None) -> Run:
         return Run(folder, name, "empty", "nothing was written here yet")
     record = safely(lambda: source.run, {})
     config = safely(lambda: _plain(source.config), {})
+    measured = folder / "evaluation.yaml"  # what `evaluate` was told beside config.yaml
+    if measured.exists():
+        config |= {"evaluation": safely(lambda: _plain(yaml.safe_load(measured.read_text(encoding="utf-8"))), {})}
     summary = safely(lambda: source.summary, {})
     lines = [_numbers(line) for line in safely(source.read_metrics, [])]
     if not damage and not config:

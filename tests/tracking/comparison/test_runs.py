@@ -2,8 +2,10 @@
 
 import json
 import random
+import shutil
 
 import pytest
+import yaml
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking import RunRecord, lines
@@ -49,6 +51,16 @@ def test_runs_are_found_in_folders_at_any_depth_and_by_patterns(tmp_path):
         find_runs([tmp_path / "none"])
     with pytest.raises(UserError, match="no run is given"):
         find_runs([])
+
+
+def test_what_evaluate_was_told_counts(whole):
+    other = whole.parent / "other"
+    shutil.copytree(whole, other)
+    evaluator = {"_target_": "diffusion_lit.callbacks.Restoration", "n": 16}
+    (other / "evaluation.yaml").write_text(yaml.safe_dump({"restoration": {"evaluator": evaluator}}))
+    assert read_run(whole, "x").config.get("evaluation") is None
+    assert read_run(other, "x").config["evaluation"]["restoration"]["evaluator"]["n"] == 16
+    shutil.rmtree(other)
 
 
 def test_the_state_of_a_run(tmp_path):
