@@ -5,6 +5,7 @@ urllib3's Retry does not go on within a body, comes back to a busy server at onc
 global generator, which training seeds.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -20,6 +21,8 @@ from diffusion_lit.errors import UserError
 
 __all__ = ["BUSY", "PATIENCE", "Patience", "download", "is_http"]
 
+_log = logging.getLogger(__name__)
+_SILENT = 3.0  # seconds of waiting that the user need not know of
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that are asked again
 
 
@@ -97,7 +100,10 @@ def download(url: str, file: BufferedIOBase, size: int | None = None, patience: 
                         f"{broken.reason}. {arrived:,} bytes have arrived. Check that the server is up and can serve "
                         "ranks x workers readers, then start again."
                     ) from broken
-                sleep(patience.seconds(failures, broken.asked))
+                wait = patience.seconds(failures, broken.asked)
+                if wait > _SILENT:
+                    _log.warning("%s: %s; asked again in %.0f s", url, broken.reason, wait)
+                sleep(wait)
 
 
 class _Transfer:

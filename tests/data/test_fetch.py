@@ -61,12 +61,16 @@ def test_what_may_pass_is_asked_again(server: Server, faults: list, requests: in
     assert server.requests["file"] == requests
 
 
-def test_a_busy_server_says_how_long_to_wait(server: Server) -> None:
+def test_a_busy_server_says_how_long_to_wait(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("diffusion_lit.data.fetch._SILENT", 0.5)
     server.faults["file"].append(503)
     server.retry_after = "1"
     began = time.monotonic()
     assert _get(server, longest=5.0) == CONTENT
     assert time.monotonic() - began > 0.9
+    assert "/file: status 503 Service Unavailable; asked again in 1 s" in caplog.text
 
 
 def test_it_gives_up_and_names_url_answer_and_requests(server: Server) -> None:
