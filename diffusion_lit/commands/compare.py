@@ -13,6 +13,7 @@ Without scripts or network, the page shows everything but curves and pictures; w
 """
 
 import shutil
+import signal
 from pathlib import Path
 
 from diffusion_lit.errors import UserError
@@ -37,6 +38,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"every={arguments['every']:g}: seconds between two looks, 1 or more")
     out = Path(arguments["out"] or "compare.html")
     if "--watch" in words:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end is as good as Ctrl-C
         try:
             for line in watch(folders, out, arguments["baseline"], arguments["every"]):
                 print(line, flush=True)

@@ -88,7 +88,7 @@ def test_filtering_by_text_and_by_value_hides_rows_curves_and_pictures(page):
     assert page.run("byId('shown').textContent") == "1 of 2 groups"
     page.click("#reset")
     assert len(rows(page)) == len(drawn(page)) == 2
-    page.select("select[data-label=schedule]", "VP(beta_max=20.0)")
+    page.select("select[data-label=schedule]", "VP(beta_max=20)")
     assert rows(page) == drawn(page) == [LINEAR]
 
 

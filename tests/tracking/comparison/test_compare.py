@@ -3,8 +3,13 @@
 import csv
 import io
 import json
+import os
 import re
+import signal
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -12,7 +17,7 @@ from PIL import Image
 from diffusion_lit.cli import main
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking import RunRecord
-from diffusion_lit.tracking.comparison import compare, write_page
+from diffusion_lit.tracking.comparison import compare, watch, write_page
 from diffusion_lit.tracking.comparison.grids import album
 from tracking.synthetic import SUMMARY, make_run, make_sweep, measured
 from tracking.test_report import Reader
@@ -90,7 +95,7 @@ def test_the_page_has_every_table(page, compared):
     assert psnr["best"] == [[0], [0]]
     assert psnr["tests"][1]["0"][4] is True  # five common seeds: pairs
     assert {"validation/loss/ema-0.05", "train/loss"} <= {curve["name"] for curve in data["curves"]}
-    for words in ("1.04 M", "4 min 11 s", "beta_max=20.0", "10 finished"):
+    for words in ("1.04 M", "4 min 11 s", "beta_max=20", "10 finished"):
         assert words in page
     assert str(next(c for c in compared.scores.columns if c.key == "fd_alex/model").cells[0].mean) in page
 
@@ -186,6 +191,24 @@ def test_the_command(sweep, tmp_path, monkeypatch, capsys):
         assert main(["compare", str(sweep), *words]) == 2
         assert said in capsys.readouterr().err
     assert main(["compare"]) == 2
+
+
+def test_watching_ends_in_good_order(sweep, tmp_path, monkeypatch, capsys):
+    def interrupted(seconds: float) -> None:
+        assert seconds == 7.0
+        assert '"every":7' in out.read_text()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    out, before = tmp_path / "page.html", signal.getsignal(signal.SIGTERM)
+    module = sys.modules[watch.__module__]
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, sleep=interrupted))
+    try:
+        assert main(["compare", str(sweep), "--watch", "every=7", f"out={out}"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "10 finished" in capsys.readouterr().out
+    assert '"every":0' in out.read_text()
 
 
 def test_no_run_is_an_error(tmp_path):

@@ -43,7 +43,7 @@ def test_one_decision_is_told_once():
     runs = [run("a", config()), run("b", config(schedule="Cosine"))]
     [difference] = group_runs(runs)[1]
     assert (difference.key, difference.echoes) == ("model.schedule", ["model.denoiser.schedule"])
-    assert difference.full == ["VP(beta_max=20.0)", "Cosine"]
+    assert difference.full == ["VP(beta_max=20)", "Cosine"]
 
 
 def test_a_seed_that_does_not_follow_the_runs_seed_is_a_difference():
