@@ -15,15 +15,18 @@ permuted by (seed, pass, lane, block). Global batch k takes the next B / L sampl
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count, islice
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
-from diffusion_lit.data.manifest import Manifest
+from diffusion_lit.data.ahead import Ahead
+from diffusion_lit.data.manifest import Manifest, Shard
 from diffusion_lit.data.seek import Start, seek
 from diffusion_lit.data.shards import Sample, collate, read_shard
 from diffusion_lit.errors import UserError
@@ -49,6 +52,19 @@ def _order(shards: int, seed: int, epoch: int) -> Int64[np.ndarray, " shards"]:
     order = permutation(shards, seed, _SHARDS, epoch)
     order.flags.writeable = False
     return order
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The shards that a lane mixes at a time: those of a pass from the `number`-th that it is dealt on."""
+
+    epoch: int
+    number: int
+    shards: list[Shard]
+
+    @property
+    def size(self) -> int:
+        return sum(shard.count for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,9 @@ class Stream:
         counts = np.array([shard.count for shard in self.manifest.shards("train")], dtype=np.int64)
         return seek(counts, self._order, self.lanes, images_seen // self.lanes, lanes)
 
-    def pieces(self, images_seen: int, starts: Mapping[int, Start], parts: int = 1) -> Iterator[dict[str, Tensor]]:
+    def pieces(
+        self, images_seen: int, starts: Mapping[int, Start], parts: int = 1, ahead: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
         """Yield what some lanes give to each global batch, for ever.
 
         Args:
@@ -116,6 +134,8 @@ class Stream:
             starts: what `seek` found there for these lanes.
             parts: each global batch comes in so many equal parts, one after the other: gradients that are accumulated
                 over them are those of the whole batch, of the same images at the same positions.
+            ahead: whether a thread reads each lane's next block while it gives the one before. Lanes end their blocks
+                at about the same time, and would all read then; but two blocks are in memory.
 
         Raises:
             UserError: the parts do not divide, or a shard cannot be read.
@@ -127,7 +147,8 @@ class Stream:
                 f"{self.lanes}); every lane gives the same number of images to each part of a batch."
             )
         part = share // parts
-        sources = [self._samples(lane, *start) for lane, start in starts.items()]
+        one = Lock() if ahead else None
+        sources = [self._samples(lane, *start, one) for lane, start in starts.items()]
         for start in count(images_seen, self.batch_size):
             for first in range(start, start + share, part):
                 samples = [sample for source in sources for sample in islice(source, part)]
@@ -142,17 +163,31 @@ class Stream:
         order = self._order(epoch)
         return order[(lane - epoch * len(order)) % self.lanes :: self.lanes]
 
-    def _samples(self, lane: int, epoch: int, skip: int) -> Iterator[Sample]:
-        """Yield a lane's samples from the `skip`-th of pass `epoch` on."""
+    def _blocks(self, lane: int, epoch: int) -> Iterator[_Block]:
+        """Yield a lane's blocks from pass `epoch` on."""
         shards = self.manifest.shards("train")
         for e in count(epoch):
             dealt = [shards[i] for i in self.dealt(e, lane)]
             for number in range(0, len(dealt), self.block):
-                block = dealt[number : number + self.block]
-                size = sum(shard.count for shard in block)
-                if skip < size:
-                    samples = [sample for shard in block for sample in read_shard(self.manifest, shard)]
-                    for i in permutation(size, self.seed, _SAMPLES, e, lane, number)[skip:]:
-                        yield samples[i]
-                    del samples  # before the next block is read
-                skip = max(0, skip - size)
+                yield _Block(e, number, dealt[number : number + self.block])
+
+    def _samples(self, lane: int, epoch: int, skip: int, one: AbstractContextManager | None) -> Iterator[Sample]:
+        """Yield a lane's samples from the `skip`-th of pass `epoch` on; with `one` the next block is read meanwhile."""
+
+        def read(block: _Block) -> dict[int, Sample]:
+            return dict(enumerate(sample for shard in block.shards for sample in read_shard(self.manifest, shard)))
+
+        blocks = self._blocks(lane, epoch)
+        block = next(blocks)
+        while skip >= block.size:
+            skip -= block.size
+            block = next(blocks)
+        samples = read(block)
+        while True:
+            following = next(blocks)
+            ahead = None if one is None else Ahead(partial(read, following), one)
+            for i in permutation(block.size, self.seed, _SAMPLES, block.epoch, lane, block.number)[skip:]:
+                yield samples.pop(int(i))
+            del samples  # before the next block is read
+            block, skip = following, 0
+            samples = read(block) if ahead is None else ahead.value()

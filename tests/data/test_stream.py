@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_lit.data import HeldOutLoader, Manifest, ShardsDataModule, StreamLoader, pack
+from diffusion_lit.data import HeldOutLoader, Manifest, Shard, ShardsDataModule, StreamLoader, pack
+from diffusion_lit.data.shards import Sample, read_shard
 from diffusion_lit.data.stream import permutation
 from diffusion_lit.errors import UserError
+from tests.data.server import until
 
 
 def _first(loader: StreamLoader, batches: int) -> list[dict[str, Tensor]]:
@@ -210,3 +212,32 @@ def test_a_batch_in_parts_is_the_same_batch(digits: Manifest, workers: int) -> N
         assert all(torch.equal(both[key][order], whole[k][key]) for key in both)
     with pytest.raises(UserError, match="accumulate_grad_batches: 3 does not divide 4"):
         next(iter(StreamLoader(digits.root, 32, parts=3)))
+
+
+def test_the_next_block_is_read_while_one_is_given(uneven: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = StreamLoader(uneven, 4, lanes=2, block=1).stream
+    starts = stream.seek(8, range(2))
+    read: list[str] = []
+
+    def note(manifest: Manifest, shard: Shard) -> list[Sample]:
+        read.append(shard.name)
+        return read_shard(manifest, shard)
+
+    monkeypatch.setattr("diffusion_lit.data.stream.read_shard", note)
+    pieces = stream.pieces(8, starts)
+    alone = [next(pieces)]
+    needed = len(read)
+    alone += islice(pieces, 39)
+    read.clear()
+    pieces = stream.pieces(8, starts, ahead=True)
+    first = next(pieces)
+    until(lambda: len(read) == needed + 2)  # one more for each lane
+    for a, b in zip(alone, [first, *islice(pieces, 39)], strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+    def fail(manifest: Manifest, shard: Shard) -> list[Sample]:
+        raise UserError(f"{shard.name} is gone")
+
+    monkeypatch.setattr("diffusion_lit.data.stream.read_shard", fail)
+    with pytest.raises(UserError, match="is gone"):  # where it would be read, not where it was tried
+        list(islice(pieces, 40))
