@@ -7,7 +7,7 @@ names in summary.json are short; their full names are found again as those of th
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,7 +104,10 @@ def summarised(run: Run, logged: Mapping[str, Value]) -> dict[str, tuple[str | N
 
 
 def evaluations(run: Run) -> set[int]:
-    """Return the positions of the lines that an evaluation wrote beside training: after its end, or a second time."""
+    """Return the positions of the lines that an evaluation wrote beside training.
+
+    It came after the end of training, it measured for a second time, or what training never measures or not then.
+    """
     try:
         end = datetime.fromisoformat(str(run.record.get("finished"))).timestamp() + 1  # it is written without fractions
     except ValueError:
@@ -112,10 +115,33 @@ def evaluations(run: Run) -> set[int]:
     found, before = set(), set()
     for number, line in enumerate(run.lines):
         metrics = {(line["images_seen"], name) for name in line if name not in NO_METRICS}
-        if float(line.get("time", 0.0)) >= end or metrics & before:
+        heads = {name.partition("/")[0] for name in line}
+        beside = any(_is_due(run, head, int(line["images_seen"])) is False for head in heads)
+        if beside or float(line.get("time", 0.0)) >= end or metrics & before:
             found.add(number)
         before |= metrics
     return found
+
+
+def _is_due(run: Run, head: str, seen: int) -> bool | None:
+    """Whether training measures a family of metrics at these images seen; None if config.yaml does not tell."""
+    for entry, kind, evaluator in _entries(run, "callbacks", head):
+        every, batch = entry.get("every"), run.config.get("batch_size")
+        if head in ("fd", "kd") and kind == "Sampling" and not evaluator.get("extractors"):
+            return False
+        if isinstance(every, int) and isinstance(batch, int) and every > 0:
+            step = batch * (part(run.config, "trainer").get("accumulate_grad_batches") or 1)
+            return seen % every < step
+    return None
+
+
+def _entries(run: Run, group: str, head: str) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Yield (entry, kind, evaluator) of the evaluations in a group of config.yaml that write metrics called head/..."""
+    for entry in part(run.config, group).values():
+        evaluator = part(entry, "evaluator")
+        kind = str(evaluator.get("_target_", "")).rpartition(".")[2]
+        if head in _FAMILIES.get(kind, ()):
+            yield entry, kind, evaluator
 
 
 def unlike(one: Mapping[str, str], two: Mapping[str, str]) -> str:
@@ -158,12 +184,7 @@ def _depends(run: Run, name: str, seen: int, source: str, equal: bool = False) -
 def _measured(run: Run, name: str, source: str) -> dict[str, str]:
     """The settings of the evaluation that wrote the metric, without what does not change a number."""
     head, *parts = name.split("/")
-    entries = part(run.config, "evaluation" if source == "evaluation" else "callbacks")
-    for entry in entries.values():
-        evaluator = part(entry, "evaluator") if isinstance(entry, dict) else {}
-        kind = str(evaluator.get("_target_", "")).rpartition(".")[2]
-        if head not in _FAMILIES.get(kind, ()):
-            continue
+    for entry, kind, evaluator in _entries(run, "evaluation" if source == "evaluation" else "callbacks", head):
         own = {k: v for k, v in evaluator.items() if k not in {*_NO_MATTER, "_target_", "objective"}}
         if kind == "Restoration" and head == "restoration" and len(parts) > 1:
             task, method = parts[:2]

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from diffusion_lit.tracking.comparison.compare import compare_runs
+from diffusion_lit.tracking.comparison.numbers import evaluations
 from diffusion_lit.tracking.comparison.runs import Run
 from diffusion_lit.tracking.comparison.verdicts import judge
 from tracking.synthetic import measured
@@ -158,6 +159,18 @@ def test_a_summary_of_an_earlier_checkpoint_is_not_one_of_the_end():
     found = column([late, early], "psnr/sample")
     assert judge(found, 0).marks == "bx"
     assert found.why(1, 0) == "images seen 2,000 instead of all"
+
+
+def test_an_evaluation_of_a_run_that_is_not_finished_is_told_by_when_it_measured():
+    made = run("a", 0, finished=False, **{RESTORATION: [8.0, 10.0]})
+    made.config["batch_size"] = 100
+    made.config["callbacks"] = measured(n=16)["callbacks"]
+    made.config["callbacks"]["restoration"]["every"] = 950  # 1,000 is the step that passes it; 2,000 is past its next
+    assert evaluations(made) == {1}
+    assert column([made], RESTORATION).kinds[0]["n"] == "64"
+    made.config["callbacks"]["restoration"]["every"] = 1000
+    assert evaluations(made) == set()
+    assert column([made], RESTORATION).kinds[0]["n"] == "16"
 
 
 def test_a_diverged_seed_leaves_no_mean():
