@@ -1,6 +1,8 @@
 """Loaders: the training stream with worker processes, and the finite held-out splits."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -90,16 +92,17 @@ class StreamLoader:
         if self.num_workers == 0:
             yield from self.stream.pieces(start, starts, self.parts)
             return
-        workers = iter(
-            DataLoader(
-                _Pieces(self.stream, start, starts, self.parts),
-                batch_size=None,
-                num_workers=self.num_workers,
-                collate_fn=_same,
-                multiprocessing_context=self.start_method,
-                generator=torch.Generator().manual_seed(0),  # or the loader would draw from the global one
-            )
+        loader = DataLoader(
+            _Pieces(self.stream, start, starts, self.parts),
+            batch_size=None,
+            num_workers=self.num_workers,
+            collate_fn=_same,
+            multiprocessing_context=self.start_method,
+            generator=torch.Generator().manual_seed(0),  # or the loader would draw from the global one
+            worker_init_fn=_outlive_signals,
         )
+        with _deaf_children():
+            workers = iter(loader)
         try:
             while True:  # a DataLoader takes from its workers in turn, so this is worker 0's piece, worker 1's, ...
                 pieces = [_raised(next(workers)) for _ in range(self.num_workers)]
@@ -125,9 +128,29 @@ class _Pieces(IterableDataset):
         lanes = divided(list(self.starts), info.num_workers)[info.id]
         mine = {lane: self.starts[lane] for lane in lanes}
         try:
-            yield from self.stream.pieces(self.images_seen, mine, self.parts)
+            yield from self.stream.pieces(self.images_seen, mine, self.parts, ahead=True)
         except UserError as error:  # sent as it is: DataLoader would wrap its message in a traceback
             yield error
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that are started here never hear Ctrl-C and SIGUSR1.
+
+    A terminal and SLURM send them to all processes of a job. Training finishes its step and saves; it cannot if what
+    reads for it has died. A mask, unlike a handler, is inherited by all start methods, and by their helpers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _outlive_signals(worker: int) -> None:
+    """Let SIGTERM end this process in two minutes: SLURM sends it to all at once, multiprocessing to stuck workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # multiprocessing lifts its mask when it starts its resource tracker
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(120))
 
 
 def _same(value: Any) -> Any:
