@@ -104,7 +104,7 @@ class Reader:
         lanes: of the stream.
         shards: that it reads in pass 0, by their number in the manifest; other passes deal them anew.
         images: in those.
-        held: bytes of the blocks that it holds at a time, at most in pass 0.
+        held: bytes of the blocks that it holds at a time, at most in pass 0; a worker reads the next ones meanwhile.
     """
 
     rank: int
@@ -130,7 +130,9 @@ def find_readers(stream: Stream, world_size: int, workers: int) -> list[Reader]:
         for worker, lanes in enumerate(divided(of_rank, max(1, workers))):
             dealt = [[int(i) for i in stream.dealt(0, lane)] for lane in lanes]
             mine = [i for of_lane in dealt for i in of_lane]
-            held = sum(_largest_block([shards[i] for i in of_lane], stream.block) for of_lane in dealt)
+            held = (2 if workers else 1) * sum(
+                _largest_block([shards[i] for i in of_lane], stream.block) for of_lane in dealt
+            )
             images = sum(shards[i].count for i in mine)
             readers.append(Reader(rank, worker, tuple(lanes), tuple(mine), images, held))
     return readers

@@ -23,7 +23,8 @@ class ShardsDataModule(LightningDataModule):
         batch_size: images in a GLOBAL batch, over all ranks; a multiple of `lanes`.
         num_workers: reading processes of each rank.
         lanes: virtual lanes of the stream; a multiple of ranks x max(1, num_workers), at most the training shards.
-        block: shards that a lane mixes at a time; a rank holds lanes / ranks x block shards in memory.
+        block: shards that a lane mixes at a time; a rank holds lanes / ranks x block shards in memory, with workers
+            twice as many, for they read ahead.
         seed: of the order of the stream.
         images_seen: where the stream starts.
         cache: folder of this machine's disk that keeps shards that come by a URL; None keeps none.

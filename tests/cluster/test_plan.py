@@ -83,7 +83,7 @@ def _ids(manifest: Manifest, shard: int) -> list[int]:
 def test_blocks_and_short_readers() -> None:
     stream = _made([10] * 8, lanes=4)
     readers = find_readers(stream, 2, 2)
-    assert [(r.images, r.held, len(r.shards)) for r in readers] == [(20, 2000, 2)] * 4
+    assert [(r.images, r.held, len(r.shards)) for r in readers] == [(20, 4000, 2)] * 4  # two blocks
     assert look_at_readers(readers, stream) == []
     assert [r.held for r in find_readers(_made([10] * 8, 4, block=1), 1, 0)] == [4000]
 
