@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
 
 from diffusion_lit.callbacks import Periodic
+from diffusion_lit.cluster import spread
 from diffusion_lit.commands.build import build, build_data, build_trainer
 from diffusion_lit.configuration import compose_config, config_folder, override, plain, run_config, split_arguments
 from diffusion_lit.data import ShardsDataModule
@@ -132,6 +133,13 @@ def test_evaluations_build(name, tmp_path):
     entries = composed(tmp_path, f"evaluation={name}").evaluation
     assert entries
     assert all(isinstance(build(entry), Periodic) for entry in entries.values())
+
+
+@pytest.mark.parametrize("name", options("hparams_search"))
+def test_searches_spread(name):
+    common, elements = spread(["experiment=mnist", f"hparams_search={name}"])
+    assert len(elements) > 1
+    assert len({run_config([*common, *element]).run_identity for element in elements[:2]}) == 2
 
 
 @pytest.mark.parametrize("callbacks", options("callbacks"))
