@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffusion_lit.callbacks.ema import EMA
 from diffusion_lit.callbacks.every import passed, whole_step
+from diffusion_lit.callbacks.heartbeat import beating
 from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
@@ -70,7 +71,11 @@ class Periodic(Callback):
         module.eval()
         weights = "raw" if self.ema is None else f"ema-{self.ema:g}"
         with nullcontext() if self.ema is None else _ema(trainer).use(self.ema, pl_module):
-            found = self.evaluator(module.whole(), data, Share(trainer.global_rank, trainer.world_size), weights)
+            denoiser = module.whole()
+            with beating() as heartbeat:
+                share = Share(trainer.global_rank, trainer.world_size, heartbeat)
+                found = self.evaluator(denoiser, data, share, weights)
+                share.meet()
         module.train(training)
         self.latest, self.evaluated_at = found.metrics, images_seen
         for logger in trainer.loggers:

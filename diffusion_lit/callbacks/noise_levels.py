@@ -3,7 +3,7 @@
 import torch
 
 from diffusion_lit.callbacks.evaluation import Evaluation
-from diffusion_lit.callbacks.share import Share, mean_over_all
+from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.data.toy import ToyDataModule
 from diffusion_lit.denoise import Denoiser
@@ -35,7 +35,7 @@ class NoiseLevels:
         images, ids = held_out["image"][mine].to(device), held_out["id"][mine].to(device)
         quantiles = (torch.arange(self.levels, dtype=torch.float64, device=device) + 0.5) / self.levels
         times = self.objective.times(quantiles, denoiser.schedule).sort().values  # quantiles may run either way
-        losses = mean_over_all(
+        losses = share.mean(
             {
                 f"{level:02d}": self.objective.loss_at(
                     denoiser, images, t.expand(len(ids)), seed=self.seed, positions=ids

@@ -26,6 +26,7 @@ class Record(Callback):
         self.record, self.config, self.max_images = RunRecord(folder), config, max_images
         self._began = time.perf_counter()
         self._lock: IO[str] | None = None
+        self._started = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.is_global_zero:
@@ -45,6 +46,7 @@ class Record(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
         if not trainer.is_global_zero:
+            self._started = self.record.exists
             return
         for logger in trainer.loggers:  # W&B shows and compares runs by their configuration
             logger.log_hyperparams(dict(self.config))
@@ -63,6 +65,7 @@ class Record(Callback):
             },
             data=data.description,
         )
+        self._started = True
         number = len(self.record.run["attempts"])
         for logger in trainer.loggers:
             logger.log_metrics({"images_seen": module.images_seen, "attempt": number}, step=trainer.global_step)
@@ -83,8 +86,8 @@ class Record(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._release()
-        if trainer.state.stage is None or not self.record.exists:
-            return  # before training: nothing stands in the folder yet, and the terminal says why
+        if not self._started:
+            return  # the folder may be another run's, and the terminal says why
         self.record.crashed(trainer.global_rank, exception)
         if trainer.is_global_zero:
             self.record.end(f"{type(exception).__name__}: {exception}")

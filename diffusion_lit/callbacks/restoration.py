@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_lit.callbacks.baselines import Baseline
 from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.pictures import Picture
-from diffusion_lit.callbacks.share import Share, mean_over_all
+from diffusion_lit.callbacks.share import Share
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, Method, Operator, Separable
@@ -69,11 +69,11 @@ class Restoration:
             operator = make(shape=data.shape)
             measurement = Measurement.simulate(operator, self.noise, truth, seed=self.seed, ids=ids)
             for name, method in self.methods.items():
-                self._restore(found, task, name, denoiser, method, measurement, truth, ids, weights)
+                self._restore(found, task, name, denoiser, method, measurement, truth, ids, share, weights)
             fitting = {k: b for k, b in self.baselines.items() if isinstance(operator, b.needs)}
             for name, baseline in fitting.items():
                 estimate, device = baseline(measurement, data), denoiser.reference.device
-                numbers = mean_over_all(self._scores(estimate, truth, operator), device)
+                numbers = share.mean(self._scores(estimate, truth, operator), device)
                 numbers["fd"] = _moments(estimate, device).distance(_moments(truth, device))
                 found.metrics |= {f"restoration/{task}/{name}/{k}": v for k, v in numbers.items()}
         return found
@@ -88,6 +88,7 @@ class Restoration:
         measurement: Measurement,
         truth: Tensor,
         ids: Tensor,
+        share: Share,
         weights: str,
     ) -> None:
         device = denoiser.reference.device
@@ -101,7 +102,7 @@ class Restoration:
         scores |= {f"{k}_sample": v for k, v in self._scores(first, truth, measurement.operator).items()}
         scores["misfit"] = misfit(measurement, drawn)
         scores["coverage_90"] = covered(drawn, truth, 0.9)
-        numbers = mean_over_all(scores, device)
+        numbers = share.mean(scores, device)
         restored, real = (_moments(images, device) for images in (first, truth))
         numbers |= {
             "fd": restored.distance(real),

@@ -61,6 +61,7 @@ class Sampling:
         found = Evaluation()
         found.metrics["samples/seconds"] = time.perf_counter() - began
         how = f"{weights}/{type(self.sampler).__name__.lower()}-{self.sampler.nfe}"
+        share.meet()
         for name in self.extractors:
             found.metrics |= self._distances(name, images, data, share, how)
         rows = max(1, int(min(self.grid, len(images)) ** 0.5))

@@ -6,24 +6,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-__all__ = ["Columns", "Share", "mean_over_all"]
+from diffusion_lit.callbacks.heartbeat import Heartbeat
 
-
-@dataclass(frozen=True)
-class Share:
-    """One process of several.
-
-    Args:
-        rank: of this process.
-        world_size: number of processes.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-
-    def of(self, n: int) -> range:
-        """This process's part of 0..n-1: neighbouring numbers, so that the first ones are all on the first process."""
-        return range(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
+__all__ = ["Columns", "Share"]
 
 
 class Columns(Metric):
@@ -52,8 +37,32 @@ class Columns(Metric):
         return dict(zip(self.names, (self.total / self.rows).tolist()))
 
 
-def mean_over_all(scores: dict[str, Tensor], device: torch.device) -> dict[str, float]:
-    """The mean of each column (B,) over the samples of all processes, which meet on `device`; collective."""
-    columns = Columns(list(scores)).to(device)
-    columns.update(scores)
-    return columns.compute()
+@dataclass(frozen=True)
+class Share:
+    """One process of several.
+
+    Args:
+        rank: of this process.
+        world_size: number of processes.
+        heartbeat: by which they wait for each other; None waits for nobody.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    heartbeat: Heartbeat | None = None
+
+    def of(self, n: int) -> range:
+        """This process's part of 0..n-1: neighbouring numbers, so that the first ones are all on the first process."""
+        return range(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
+
+    def meet(self) -> None:
+        """Wait until all processes have done their part, before a collective that would not wait as long."""
+        if self.heartbeat is not None:
+            self.heartbeat.meet()
+
+    def mean(self, scores: dict[str, Tensor], device: torch.device) -> dict[str, float]:
+        """The mean of each column (B,) over the samples of all processes, which meet on `device`; collective."""
+        self.meet()
+        columns = Columns(list(scores)).to(device)
+        columns.update(scores)
+        return columns.compute()

@@ -56,7 +56,9 @@ def test_training_and_evaluation_are_the_same(shards, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert main(train(shards, one)) == 0
     run(*train(shards, two, "trainer=ddp_sim"))
-    losses = [[line["train/loss"] for line in read(folder / "metrics.jsonl")] for folder in (one, two)]
+    losses = [
+        [line["train/loss"] for line in read(folder / "metrics.jsonl") if "train/loss" in line] for folder in (one, two)
+    ]
     assert len(losses[0]) == 3
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)  # of three global batches: the same images and noise
     states = [checkpoint.read(checkpoint.locate(folder)) for folder in (one, two)]

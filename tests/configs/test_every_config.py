@@ -47,11 +47,11 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 def test_no_group_is_forgotten_here():
     groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
     assert groups == {
-        *("callbacks", "cluster", "data", "debug", "evaluation", "experiment", "hparams_search", "hydra"),
+        *("callbacks", "cluster", "compile", "data", "debug", "evaluation", "experiment", "hparams_search", "hydra"),
         *("logger", "model", "paths", "trainer"),
     }
     assert {"demo", "mnist", "fashion_mnist", "photos", "cifar10"} <= set(options("experiment"))
-    assert {"cpu", "gpu", "ddp", "ddp_sim"} == set(options("trainer"))
+    assert {"cpu", "gpu", "ddp", "ddp_sim", "fsdp"} == set(options("trainer"))
     assert {"default", "minimal", "none", "posthoc"} == set(options("callbacks"))
 
 
