@@ -8,13 +8,20 @@ from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, Method, methods
 from diffusion_lit.inverse.operators import operators
 from diffusion_lit.noise import VP
-from diffusion_lit.samplers import DDIM, DPMSolverPP, Heun
+from diffusion_lit.samplers import DDIM, DDPM, DPMSolverPP, Heun
 from tests.inverse.problems import gaussian_problem, image_problem, whitened
+
+#: Less of what only costs: inner walks, proposals, particles (two populations for 16 samples).
+SMALL = {
+    "pnp_dm": {"sampler": DDPM(3)},
+    "path_metropolis": {"proposals": 3},
+    **{name: {"particles": 8} for name in ("path_resampling", "tds", "mcgdiff", "fps")},
+}
 
 
 @pytest.fixture(params=methods)
 def method(request: pytest.FixtureRequest) -> Method:
-    return methods[request.param](steps=8)
+    return methods[request.param](steps=8, **SMALL.get(request.param, {}))
 
 
 def inpainting(count: int = 2) -> tuple:
@@ -71,17 +78,18 @@ def test_a_network_in_inference_mode(method: Method) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "bias", "distance"),
     [
-        # W2 over 20 other problems, mean and standard deviation: exact samples .041, .010; mmps .051, .010;
-        # pigdm .148, .085, which depends on the problem (.42, .05 and .13 on these three, hence its wider bar)
-        ("mmps", {"iterations": 2}, 0.08, 0.08),
-        ("pigdm", {"data_variance": 0.9}, 0.2, 0.22),
+        # W2 of 4,000 samples over 20 other problems, mean and standard deviation: exact samples .041, .010; mmps .051,
+        # .010; pigdm .148, .085, which depends on the problem (.42, .05 and .13 on these three). The bars are .08 and
+        # .22 there; 2,000 exact samples have .058, and what they have more is added in squares
+        ("mmps", {"iterations": 2}, 0.085, 0.09),
+        ("pigdm", {"data_variance": 0.9}, 0.202, 0.224),
     ],
 )
 def test_gaussian_posterior(name: str, options: dict, bias: float, distance: float) -> None:
     measured = []
     for seed in (1, 2, 3):
         denoiser, measurement = gaussian_problem(seed)
-        x = methods[name](steps=200, **options)(denoiser, measurement, samples=4000, seed=7)
+        x = methods[name](steps=100, **options)(denoiser, measurement, samples=2000, seed=7)
         measured.append(whitened(x, denoiser.posterior(measurement)))
     mean_bias, mean_distance = torch.tensor(measured).mean(0).tolist()
     assert mean_bias < bias

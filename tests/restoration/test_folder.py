@@ -1,6 +1,5 @@
 """The folder of the results: locks that a dead process gives back, and what counts as finished."""
 
-import os
 import subprocess
 import sys
 import time
@@ -42,21 +41,28 @@ def test_a_failure_is_tried_again_the_next_time(tmp_path):
 
 
 HOLD = """
-import sys, time
-from diffusion_lit.restoration import Folder
-with Folder(sys.argv[1], {}).locked("images/a") as mine:
-    print(mine, flush=True)
+import fcntl, sys, time
+held, free = (open(path, "w") for path in sys.argv[1:])
+try:
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    fcntl.flock(free, fcntl.LOCK_EX)
+    print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_what_a_process_holds_nobody_else_takes_until_it_dies(tmp_path):
     folder = Folder(tmp_path, {})
-    other = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=os.environ.copy()
-    )
-    assert other.stdout is not None
-    assert other.stdout.readline() == "True\n"
+    with folder.locked("images/c") as mine:
+        assert mine
+        (ours,) = tmp_path.rglob("*.lock")
+        # the other finds our lock held, and takes the next
+        other = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(ours), str(ours.with_stem("a"))], stdout=subprocess.PIPE, text=True
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
     with folder.locked("images/a", wait=False) as mine:
         assert not mine
     with folder.locked("images/b", wait=False) as mine:

@@ -18,6 +18,7 @@ def f64(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("v", "expected"),
     [(1.0, (0.999900, 0.250752, 3.990569, 0.0)), (0.0, (0.991067, 0.246125, 3.974777, 0.0))],
@@ -52,6 +53,7 @@ def test_ddim_final_variance(steps: int, expected: tuple[float, ...]):
         assert variance.item() == pytest.approx(value, abs=6e-6)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_ddim_final_variance_of_a_thousand_deterministic_steps():
     denoiser = independent(f64(1.0, 0.25), CHAIN)
     torch.testing.assert_close(gain(DDIM(1000), denoiser, strided(1000)) ** 2, f64(0.99625, 0.24850), rtol=0, atol=6e-6)

@@ -35,15 +35,16 @@ def test_calls_are_each_samples_own():
     means = torch.tensor([[-1.0, 0.0], [1.0, 0.3]], dtype=torch.float64)
     denoiser = GaussianMixtureDenoiser(f64(0.5, 0.5), means, f64(0.01, 0.02), VP())
     x = f64(3.0, 0.0, 0.01, 0.02).reshape(2, 2)
+    solver = RK45(1e-3, 1e-3)
     with counted(denoiser) as cost:
-        _, calls = RK45().solve(denoiser, x, f64(1.0)[0], f64(1e-3)[0])
+        _, calls = solver.solve(denoiser, x, f64(1.0)[0], f64(1e-3)[0])
     assert cost.forwards == int(calls.max())
     for i in range(2):
         with counted(denoiser) as alone:
-            RK45().solve(denoiser, x[i : i + 1], f64(1.0)[0], f64(1e-3)[0])
+            solver.solve(denoiser, x[i : i + 1], f64(1.0)[0], f64(1e-3)[0])
         assert alone.forwards == int(calls[i])
     assert calls[0] != calls[1]
-    assert RK45().nfe >= int(calls.max()) + 1
+    assert solver.nfe >= int(calls.max()) + 1
 
 
 def test_it_is_where_heun_goes():

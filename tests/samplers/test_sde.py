@@ -59,6 +59,7 @@ def test_marginals_match_on_the_way_at_weak_order_one(
     assert math.log2(abs(coarse / fine)) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_chain_of_a_thousand_steps_samples_the_data():
     schedule = DiscreteVP.linear(1000)
     times = ReverseDiffusion().grid(schedule, 1000)

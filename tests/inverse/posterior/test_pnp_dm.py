@@ -25,14 +25,14 @@ def test_a_fixed_eta_trusts_y_less() -> None:
 
 
 def test_the_lag_behind_eta_falls_with_the_levels() -> None:
-    """x lags behind its law as eta comes down, by a bias of about 1 / levels: 0.51 and 0.19 at 20 and 80 measured."""
+    """x lags behind its law as eta comes down, by a bias that falls with the levels: 1.1 and 0.35 at 5 and 40."""
     denoiser, measurement = gaussian_problem(1)
-    posterior, short = denoiser.posterior(measurement), DDPM(8, v=0.5)
+    posterior, short = denoiser.posterior(measurement), DDPM(4, v=0.5)
     few, many = (
         whitened(PnPDM(steps, sampler=short)(denoiser, measurement, samples=500, seed=7), posterior)[0]
-        for steps in (20, 80)
+        for steps in (5, 40)
     )
-    assert many < 0.6 * few
+    assert many < 0.5 * few  # the standard error of each is 0.1
 
 
 def test_cost() -> None:
