@@ -14,11 +14,12 @@ __all__ = ["ALD"]
 class ALD(Guidance):
     """p(y | x_t) ~ N(y; A x_t / alpha_t, Sigma_y + gamma_t^2 I), gamma_t = sigma_t / alpha_t: no Jacobian, no solve.
 
-    grad log p(y | x_t) = A^T (Sigma_y + gamma_t^2 I)^-1 (y - A x_t / alpha_t) / alpha_t   (Jalal et al. 2021, eq. 4)
+    grad log p(y | x_t) = A^T (Sigma_y + gamma_t^2 I)^-1 (y - A x_t / alpha_t) / alpha_t          (Jalal et al. 2021)
 
     The paper writes it for alpha = 1; the last 1 / alpha_t is the chain rule's. It takes the data to be flat and A A^T
     to be 1: `Convolved` has A A^T. So an A of norm above sqrt(2) makes it overshoot: scale such an operator, y and
-    sigma_y together. The paper walks with `AnnealedLangevin`.
+    sigma_y together. The paper walks with `AnnealedLangevin`; its released code gives the pull the norm of the prior's
+    score, times a constant, in place of the variances.
 
     Args:
         steps: of the default sampler.

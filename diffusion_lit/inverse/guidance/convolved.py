@@ -13,10 +13,10 @@ __all__ = ["Convolved"]
 class Convolved(Guidance):
     """p(y | x_t) ~ N(y; A x_t / alpha_t, Sigma_y + gamma_t^2 A A^T), gamma_t = sigma_t / alpha_t: no Jacobian.
 
-    grad log p(y | x_t) = A^T (Sigma_y + gamma_t^2 A A^T)^-1 (y - A x_t / alpha_t) / alpha_t   (Adam et al. 2022, eq. 8)
+    grad log p(y | x_t) = A^T (Sigma_y + gamma_t^2 A A^T)^-1 (y - A x_t / alpha_t) / alpha_t
 
-    Exact for a flat prior: the likelihood of x_0 = x_t / alpha_t - gamma_t eps. For any other it says too little of y
-    where gamma_t is as large as the data's spread.
+    (Adam et al. 2022, appendix A). Exact for a flat prior: the likelihood of x_0 = x_t / alpha_t - gamma_t eps. For any
+    other it says too little of y where gamma_t is as large as the data's spread.
 
     Args:
         steps: of the default sampler.

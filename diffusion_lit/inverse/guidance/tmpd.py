@@ -15,11 +15,12 @@ __all__ = ["TMPD"]
 class TMPD(Guidance):
     """p(x_0 | x_t) ~ N(D, C) with Tweedie's C = (sigma_t^2 / alpha_t) J, of which y hears the row sums only.
 
-    grad log p(y | x_t) = J^T A^T [(y - A D) / ((Sigma_y + A C A^T) 1)]   (Boys et al. 2023, section 5.1)
+    grad log p(y | x_t) = J^T A^T [(y - A D) / ((Sigma_y + A C A^T) 1)]   (Boys et al. 2023)
 
-    The sum of a row stands for its diagonal, for one product with J in place of d_y. That is exact for one measured
-    value, and good where the entries of A C A^T are positive and mostly on the diagonal. Entries that oppose each
-    other make a row sum small, and the pull unbounded, or negative, and y repels: so it can blow up for d_y >= 2.
+    The sum of a row stands for its diagonal, as in their released code, for one product with J in place of d_y. That is
+    exact for one measured value, and good where the entries of A C A^T are positive and mostly on the diagonal. Entries
+    that oppose each other make a row sum small, and the pull unbounded, or negative, and y repels: so it can blow up
+    for d_y >= 2.
 
     Args:
         steps: of the default sampler.

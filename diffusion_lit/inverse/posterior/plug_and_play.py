@@ -16,13 +16,14 @@ __all__ = ["PlugAndPlay"]
 
 
 class PlugAndPlay(Method):
-    """Minimises -log p(y | x) - ELBO(x) over x by Adam, one falling time an iteration (Graikos et al. 2022, eq. 9).
+    """Minimises -log p(y | x) - ELBO(x) over x by Adam, one falling time an iteration (Graikos et al. 2022).
 
-    -log p(x) <= 1/2 int E ||eps - eps(alpha x + sigma eps, t)||^2 d log-SNR + constant   (Kingma et al. 2021, eq. 15)
+    -log p(x) <= 1/2 int E ||eps - eps(alpha x + sigma eps, t)||^2 d log-SNR + constant    (Kingma et al. 2021)
 
     each iteration takes the integrand at one time, fresh noise, and the whole range of log-SNR as its weight; the paper
-    drops the weight. The gradient goes through the denoiser. What comes out is near a mode, blurred by the last
-    iterations' noise, from another start for every id: its spread says nothing of the posterior's.
+    drops the weight, and its released code lets that of the condition fall with the times. The gradient goes through
+    the denoiser. What comes out is near a mode, blurred by the last iterations' noise, from another start for every id:
+    its spread says nothing of the posterior's.
 
     Args:
         steps: iterations.
