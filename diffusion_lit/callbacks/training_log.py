@@ -65,8 +65,9 @@ class TrainingLog(Callback):
     def _over_all(self, trainer: Trainer) -> tuple[float, int]:
         """The mean of the processes' totals and the sum of their digests, modulo 2^64; collective."""
         device = trainer.strategy.root_device
-        total = torch.as_tensor(self.total, dtype=torch.float64, device=device)
-        images = torch.as_tensor(self.digest, dtype=torch.int64, device=device)
+        # copies: a reduction writes into its tensor, and this process goes on with its own share
+        total = torch.as_tensor(self.total, dtype=torch.float64, device=device).clone()
+        images = torch.as_tensor(self.digest, dtype=torch.int64, device=device).clone()
         mean = trainer.strategy.reduce(total, reduce_op="mean")
         return float(mean), int(trainer.strategy.reduce(images, reduce_op="sum"))
 

@@ -3,9 +3,9 @@
     python -m tests.cluster.elastic            (part of make torture)
 
 One process is stopped by SIGTERM, two go on until one of them, whichever, is killed, four until one of them gets
-SIGUSR1, two that share out the weights until one is stopped, and one process with a compiled network ends the run; every other
-attempt accumulates gradients over two parts of a batch. The log must have the digests of the images that an undisturbed run has,
-line by line, and its losses to 1e-5.
+SIGUSR1, two that share out the weights until one is stopped, and one process with a compiled network ends the run;
+every other attempt accumulates gradients over two parts of a batch. The log must have the digests of the images that an
+undisturbed run has, line by line, and its losses to 1e-5.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python -m tests.cluster.torture --kills 30 --seed 0        (make torture)
 
-A run of small digits is disturbed at random moments, in turn by SIGKILL while a checkpoint is being written, a full disk
-while one is being written, a checkpoint torn after a kill, SIGTERM, SIGKILL, a shard truncated while it trains, SIGUSR1.
+A run of small digits is disturbed at random moments, in turn by SIGKILL while a checkpoint is being written, a disk
+that is full while one is being written, a checkpoint torn after a kill, SIGTERM, SIGKILL, a shard that is truncated
+while it trains, SIGUSR1.
 After each it is started again by the same command with resume=auto, reading by 0 or 2 worker processes. At the end the
 weights, averages and optimiser must be those of an undisturbed run bit by bit, and so must the log, whose digests name
 every image that was learnt from.

@@ -37,7 +37,7 @@ class Training:
         self.data, self.run, self.log = folder / "shards", folder / "run", folder / "log.txt"
         self.words = [
             *["train", *SMALL, f"max_images={images}", "callbacks=minimal", *more],
-            *["callbacks.log.every=64", "callbacks.checkpoint.every=320", "callbacks.checkpoint.keep_every=null"],
+            *["callbacks.log.every=64", "callbacks.checkpoint.every=208", "callbacks.checkpoint.keep_every=null"],
             *[f"paths.data={self.data}", f"paths.run={self.run}", "resume=auto"],
         ]
         self.pid = 0
