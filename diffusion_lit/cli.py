@@ -21,6 +21,7 @@ COMMANDS = {
     "submit": "train on a SLURM cluster: experiment=mnist cluster.nodes=2 cluster.gpus=8 seed=0,1,2 [--dry-run]",
     "requeue": "in a job's script: put the job back if its training ended early: RUN CODE",
     "upload": "send runs to W&B, only what it does not have: RUN... project=NAME entity=NAME",
+    "dashboard": "publish a workspace and a report at W&B: EXPERIMENT entity=TEAM [--dry-run]",
     "doctor": "check the installation, the data and the hardware",
 }
 
