@@ -25,7 +25,7 @@ def test_a_fixed_eta_trusts_y_less() -> None:
 
 
 def test_the_lag_behind_eta_falls_with_the_levels() -> None:
-    """x lags behind its law as eta comes down, by a bias that falls with the levels: 1.1 and 0.35 at 5 and 40."""
+    """x lags behind its law as eta comes down, by a bias that falls with the levels: 1.2 and 0.35 at 5 and 40."""
     denoiser, measurement = gaussian_problem(1)
     posterior, short = denoiser.posterior(measurement), DDPM(4, v=0.5)
     few, many = (
@@ -47,5 +47,5 @@ def test_bad_input() -> None:
     with pytest.raises(UserError, match=r"eta_min 2\.0, eta_max 1\.0"):
         PnPDM(eta_min=2.0, eta_max=1.0)
     denoiser, measurement = half_seen(0.6, 0.2, EDM(sigma_min=0.2))
-    with pytest.raises(UserError, match=r"eta_min: 0\.1 is not above the least noise of EDM, 0\.2; raise it"):
+    with pytest.raises(UserError, match=r"eta_min: 0\.02 is not above the least noise of EDM, 0\.2; raise it"):
         PnPDM(4)(denoiser, measurement)
