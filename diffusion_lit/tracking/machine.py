@@ -6,7 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-__all__ = ["git_state", "hardware"]
+__all__ = ["children", "git_state", "hardware"]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run; none where /proc does not tell."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
 
 
 def hardware() -> dict[str, Any]:

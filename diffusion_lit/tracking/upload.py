@@ -23,6 +23,7 @@ import wandb
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import hold
 from diffusion_lit.tracking.lines import series
+from diffusion_lit.tracking.machine import children
 from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.wandb_artifacts import checkpoint_artifacts, data_artifact
 from diffusion_lit.tracking.wandb_contents import Contents, Item
@@ -31,10 +32,14 @@ from diffusion_lit.tracking.wandb_media import media
 from diffusion_lit.tracking.wandb_target import REASON, Target
 from diffusion_lit.tracking.words import quantity
 
-__all__ = ["Sent", "upload"]
+__all__ = ["Busy", "Sent", "upload"]
 
 _POLL = 2.0  # seconds
 _BEST = {"high": "max", "low": "min"}
+
+
+class Busy(UserError):
+    """Another process sends this run."""
 
 
 @dataclass
@@ -70,7 +75,8 @@ def upload(
         seconds: to wait at the end for what is on its way.
 
     Raises:
-        UserError: no run in `folder`, another process sends it, or not all of it arrived: run again.
+        Busy: another process sends it, and goes on doing so.
+        UserError: no run in `folder`, or not all of it arrived: run again.
     """
     record = RunRecord(folder)
     run, path = record.run, record.folder / "wandb"
@@ -79,9 +85,9 @@ def upload(
         return Sent()
     offline = target.offline or mode in ("offline", "dryrun")
     path.mkdir(exist_ok=True)
-    lock = hold(path / ".lock")
-    if lock is None:
-        raise UserError(f"{folder}: another process sends this run to W&B; wait for it")
+    while (lock := hold(path / ".lock")) is None:
+        if not follow():
+            raise Busy(f"{folder}: another process sends this run to W&B, and what is added; wait for it")
     with lock:
         older = [*path.glob(f"offline-run-*-{run['identity']}"), *path.glob("data-*")] if offline else []
         staged = Path(tempfile.mkdtemp(prefix="data-", dir=path))
@@ -227,20 +233,24 @@ def _scratch(folder: Path) -> Iterator[None]:
             del os.environ[name]
 
 
-def _main(folder: str, target: str, seconds: str) -> int:
-    # The signals that stop a training are for the training: this process ends when its standard input does.
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
-    )
+def _main(*words: str) -> int:
+    folder, target, seconds = words[:3]
+    os.environ.pop("WANDB_SERVICE", None)  # W&B's own process, if the one that started this one has any, is its own
     with suppress(OSError):
         os.nice(10)
 
-    def trains() -> bool:
+    def trains() -> bool:  # while its standard input is open
         return not select.select([sys.stdin], [], [], _POLL)[0]
 
     try:
         upload(folder, Target(**json.loads(target)), follow=trains, live=True, seconds=float(seconds))
+    except Busy:
+        return 0  # such as that of the training, beside which this one is an evaluation
     except UserError as error:
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        if not words[3:]:  # once more: W&B's own process falls to the SIGTERM that a scheduler sends to all of a job
+            os.execv(sys.executable, [sys.executable, "-m", "diffusion_lit.tracking.upload", *words, "again"])
         print(f"{REASON}{error}", file=sys.stderr)
         return 1
     return 0

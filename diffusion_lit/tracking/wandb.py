@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
+from diffusion_lit.tracking.machine import children
 from diffusion_lit.tracking.wandb_target import REASON, Checkpoints, Target
 
 __all__ = ["WandbLogger"]
@@ -106,14 +108,12 @@ class WandbLogger(Logger):
         words = [str(self.folder), json.dumps(asdict(self.target)), str(max(1.0, 0.8 * self.patience))]
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as log:
+            with self._log.open("wb") as log, _blocked():
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "diffusion_lit.tracking.upload", *words],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    # a W&B that this process may have started itself is its own
-                    env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
                     start_new_session=True,  # Ctrl-C is for the training
                 )
         except OSError as error:
@@ -139,10 +139,21 @@ class WandbLogger(Logger):
         return self.folder / "wandb" / "upload.log"
 
 
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Block the signals that stop a job, which a scheduler sends to all of its processes: what is started here, and
+    all that it starts, never gets them, and ends when its standard input does. This process gets them afterwards."""
+    stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the process and W&B's own, which it started and which would go on sending for a while."""
-    children = [file.read_text().split() for file in Path(f"/proc/{process.pid}/task").glob("*/children")]
-    for pid in [process.pid, *(int(child) for found in children for child in found)]:
+    for pid in [*children(process.pid), process.pid]:
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     process.wait()

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback
 
 from diffusion_lit.cli import main
 from diffusion_lit.tracking.lines import read
+from diffusion_lit.tracking.machine import children
 from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.wandb import WandbLogger
 from tests.commands.small import EVALUATED, LIGHTNING, SMALL
@@ -289,6 +290,50 @@ def test_a_wandb_that_cannot_start_or_write_is_told_once(server, tmp_path, capfd
     logger.log_metrics({})
     logger.finalize("success")
     assert capfd.readouterr().err == ""
+
+
+def test_the_signals_that_stop_a_job_leave_what_is_beside_it_alone(server, tmp_path):
+    folder = made(tmp_path / "run", 5, seed=7)
+    logger = WandbLogger(folder, offline=False)
+    logger.log_metrics({})
+    process = logger._process
+    assert process is not None
+    wait_for(lambda: list(folder.glob("wandb/sent-*.txt")))  # W&B has started its own process
+    assert len(children(process.pid)) == 1
+    for pid in (process.pid, *children(process.pid)):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            os.kill(pid, number)
+    more(folder, 5, 10)
+    logger.log_metrics({})
+    logger.finalize("success")
+    bucket = server.runs[RunRecord(folder).run["identity"]]
+    assert_equal_to_the_record(bucket.rows, folder)
+    assert len(bucket.rows) == 10
+
+
+def test_an_evaluation_leaves_the_sending_to_the_training_that_does_it(server, tmp_path, capfd):
+    folder = made(tmp_path / "run", 5, seed=8)
+    training, evaluation = WandbLogger(folder, offline=False), WandbLogger(folder, offline=False)
+    training.log_metrics({})
+    wait_for(lambda: list(folder.glob("wandb/sent-*.txt")))
+    assert main(["upload", str(folder)]) == 2
+    assert "another process sends this run" in capfd.readouterr().err
+    more(folder, 5, 8)
+    evaluation.log_metrics({})
+    evaluation.finalize("success")
+    more(folder, 8, 10)
+    training.finalize("success")
+    bucket = server.runs[RunRecord(folder).run["identity"]]
+    assert_equal_to_the_record(bucket.rows, folder)
+    assert (len(bucket.rows), bucket.overwritten) == (10, 0)
+    assert capfd.readouterr().err == ""
+
+
+def wait_for(happened: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_an_offline_file_replaces_the_ones_before_it(tmp_path, server):

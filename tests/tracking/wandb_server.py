@@ -41,6 +41,9 @@ class Bucket:
 class Server:
     """Listen on a port of this machine from the start.
 
+    Args:
+        port: which one; 0 takes any that is free.
+
     Attributes:
         runs: by name.
         artifacts: "type/name" -> the versions that were committed: {"aliases", "metadata", "manifest", "digest"}.
@@ -49,7 +52,7 @@ class Server:
         asked: how often each operation was asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.runs: dict[str, Bucket] = {}
         self.artifacts: dict[str, list[dict[str, Any]]] = {}
         self.stored: dict[str, bytes] = {}
@@ -58,7 +61,7 @@ class Server:
         self._pending: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._http: ThreadingHTTPServer | None = None
-        self.port = 0
+        self.port = port
         self.start()
 
     @property
