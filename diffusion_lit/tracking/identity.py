@@ -18,6 +18,8 @@ IGNORED = (
     "resume",
     "run_identity",
     "data.root",
+    "data.datamodule.root",
+    "evaluation.*.folder",
     "data.*cache*",
     "*num_workers",
     "*start_method",
