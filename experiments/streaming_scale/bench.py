@@ -2,7 +2,8 @@
 
 Makes its shards in a temporary folder. The first part reads no image: a manifest of 10^4 shards and 10^8 images, whose
 shards are there with the sizes that it tells. The second streams a pack of 10^5 images of 4 x 4 pixels again and again,
-and adds up the resident memory of this process and of its reading processes.
+and adds up the resident memory of this process and of its reading processes. In the third a shard takes 50 ms to come
+and a step 0.1 s, with and without reading ahead.
 
     python experiments/streaming_scale/bench.py [images] [workers] [shards]
 """
@@ -63,6 +64,17 @@ def streaming(folder: Path, images: int, workers: int) -> dict[str, float]:
     return {"tenth": tenth, "end": seen[-1], "peak": max(seen), "rate": images / seconds}
 
 
+def waiting(folder: Path, ahead: bool) -> float:
+    """Seconds of 80 steps of 0.1 s each, where every shard takes 50 ms to come."""
+    stream = StreamLoader(f"pipe:sleep 0.05; cat {folder}/pack/{{}}", BATCH, lanes=LANES).stream
+    pieces = stream.pieces(0, stream.seek(0, range(LANES)), ahead=ahead)
+    next(pieces)
+    began = time.perf_counter()
+    for _ in islice(pieces, 80):
+        time.sleep(0.1)
+    return time.perf_counter() - began
+
+
 def main(images: int = 1_000_000, workers: int = 0, shards: int = 10_000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, uneven in (("equal", False), ("uneven", True)):
@@ -72,11 +84,13 @@ def main(images: int = 1_000_000, workers: int = 0, shards: int = 10_000) -> Non
                 f"(manifest {took['manifest']:.2f}, seek {took['seek']:.2f})"
             )
         got = streaming(Path(folder), images, workers)
+        late, early = (waiting(Path(folder), ahead) for ahead in (False, True))
     print(
         f"{images:,} images, {workers} workers: {got['rate']:,.0f} images/s; resident {got['tenth'] / 1e6:.1f} MB at a "
         f"tenth, {got['end'] / 1e6:.1f} MB at the end ({100 * (got['end'] / got['tenth'] - 1):+.2f} %), "
         f"at most {got['peak'] / 1e6:.1f} MB"
     )
+    print(f"80 steps of 0.1 s, shards that take 50 ms: {late:.1f} s, and {early:.1f} s with the next block read ahead")
 
 
 if __name__ == "__main__":
