@@ -35,6 +35,7 @@ from diffusion_lit.tracking.words import quantity
 __all__ = ["Busy", "Sent", "upload"]
 
 _POLL = 2.0  # seconds
+_FULL = 2**20  # bytes that are left of a disk that counts as full
 _BEST = {"high": "max", "low": "min"}
 
 
@@ -89,8 +90,10 @@ def upload(
         if not follow():
             raise Busy(f"{folder}: another process sends this run to W&B, and what is added; wait for it")
     with lock:
+        for left in path.glob("passing-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         older = [*path.glob(f"offline-run-*-{run['identity']}"), *path.glob("data-*")] if offline else []
-        staged = Path(tempfile.mkdtemp(prefix="data-", dir=path))
+        staged = Path(tempfile.mkdtemp(prefix="data-" if offline else "passing-", dir=path))
         try:
             with _scratch(staged):
                 sent = _send(record, target, offline, staged, follow, live, seconds)
@@ -103,6 +106,10 @@ def upload(
         finally:
             if not offline:  # `wandb sync` needs what is staged for it
                 shutil.rmtree(staged, ignore_errors=True)
+        if shutil.disk_usage(path).free < _FULL:  # of which W&B itself says nothing
+            raise UserError(
+                f"{path}: the disk is full, so W&B's files there may not be whole. Free some space and send again"
+            )
         for superseded in (each for each in older if each != sent.files):
             shutil.rmtree(superseded, ignore_errors=True)
     return sent

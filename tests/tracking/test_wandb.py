@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -345,6 +346,17 @@ def test_an_offline_file_replaces_the_ones_before_it(tmp_path, server):
         assert_equal_to_the_record(history(wandb_file(folder)), folder)
         more(folder, last - 5, last)
     assert server.asked.total() == asked
+
+
+def test_a_full_disk_is_told_and_keeps_the_offline_file_that_was_there(tmp_path, server, monkeypatch, capsys):
+    folder = made(tmp_path / "run", 5, seed=9)
+    (folder / "wandb").mkdir()
+    before = folder / "wandb" / f"offline-run-20260101_000000-{RunRecord(folder).run['identity']}"
+    before.mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert main(["upload", str(folder), "offline=1"]) == 2
+    assert "disk is full" in capsys.readouterr().err
+    assert before.exists()
 
 
 @pytest.mark.parametrize(
