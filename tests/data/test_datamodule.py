@@ -113,5 +113,5 @@ def test_processes_that_read_the_same_images_are_stopped(digits: Manifest) -> No
         return data.on_after_batch_transfer(batches[0], 0)
 
     assert len(first_batch([0, 1])["id"]) == 8
-    with pytest.raises(UserError, match=r"place 32 of the stream was read by ranks 0, 1, .*by one launcher"):
+    with pytest.raises(UserError, match=r"place 32 of the stream was read by ranks 0, 1: .*by one launcher"):
         first_batch([0, 0])
