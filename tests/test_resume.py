@@ -72,7 +72,7 @@ def test_a_torch_that_looks_at_no_checksum_is_not_trusted(run):
 def test_a_run_whose_checkpoints_are_all_damaged_is_not_started_anew(run):
     for path in (run / "checkpoints").iterdir():
         os.truncate(path, 100)
-    with pytest.raises(UserError, match="none of its checkpoints can be read.*last.ckpt.*previous.ckpt.*images-0"):
+    with pytest.raises(UserError, match=r"none of its checkpoints can be read.*last\.ckpt.*previous\.ckpt.*images-0"):
         starting_point("auto", run)
     assert len(list((run / "checkpoints").iterdir())) == 3
 

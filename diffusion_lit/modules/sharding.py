@@ -1,9 +1,8 @@
-"""Weights, gradients and optimiser shared out over all processes (FSDP2), in checkpoints that look as if they were not."""
+"""Weights, gradients and optimiser shared out over all processes (FSDP2), in checkpoints that look as ever."""
 
 import copy
 from datetime import timedelta
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
