@@ -348,6 +348,26 @@ def test_an_offline_file_replaces_the_ones_before_it(tmp_path, server):
     assert server.asked.total() == asked
 
 
+def test_follow_goes_on_until_the_training_is_finished(server, tmp_path, monkeypatch, capsys):
+    from diffusion_lit.commands import upload
+
+    folder = made(tmp_path / "run", 5, seed=10)
+    told = json.loads((folder / "run.json").read_text())
+    waits = iter([5, 10, None])
+
+    def wait(seconds: float) -> None:
+        first = next(waits)
+        (folder / "run.json").write_text(json.dumps(told | {"finished": None if first else told["finished"]}))
+        if first:
+            more(folder, first, first + 5)
+
+    monkeypatch.setattr(upload, "time", SimpleNamespace(sleep=wait))
+    (folder / "run.json").write_text(json.dumps(told | {"finished": None}))
+    assert main(["upload", str(folder), "follow=1"]) == 0
+    assert_equal_to_the_record(server.runs[told["identity"]].rows, folder)
+    assert "15 lines" in capsys.readouterr().out
+
+
 def test_a_full_disk_is_told_and_keeps_the_offline_file_that_was_there(tmp_path, server, monkeypatch, capsys):
     folder = made(tmp_path / "run", 5, seed=9)
     (folder / "wandb").mkdir()
