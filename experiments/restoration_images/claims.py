@@ -4,10 +4,6 @@ from collections.abc import Iterator
 
 from diffusion_lit.reproduction import Claim, Results
 
-PHOTOS = (
-    "not found out; the network for photos is the weakest of the three (its samples' 90 % intervals cover .85 of the "
-    "pixels), and the Gaussian's mean is strongest where little is hidden"
-)
 BASELINES = ("biharmonic", "bicubic", "Gaussian mean")
 
 
@@ -39,5 +35,4 @@ def claims(results: Results) -> Iterator[Claim]:
                         results.mean(metric, data=data, task=task, method="auto") / best(metric, data, task, min)
                     ),
                     at_most=1,
-                    reason=PHOTOS if data == "photos" else "",
                 )
