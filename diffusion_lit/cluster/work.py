@@ -16,7 +16,7 @@ from diffusion_lit.errors import UserError
 
 __all__ = ["FOLLOWING", "Work", "reproduction", "training"]
 
-FOLLOWING = ("evaluate", "compare")
+FOLLOWING = ("follow", "evaluate", "compare")
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,26 @@ def training(words: Sequence[str], then: Sequence[str], cluster: Cluster, origin
         given="\"paths.run='$run'\"",
         elements=tuple(Element(tuple(element), run) for element, run in zip(spreads, runs)),
     )
+    if "follow" in then and (then[0] != "follow" or len(spreads) > 1):
+        raise UserError(
+            "then=follow: runs beside the training of a single run, so it comes first; the runs of an array are "
+            "evaluated by then=evaluate"
+        )
     after = [_FOLLOW[step](job, cluster, folder) for step in then]
     return Work(((job, cluster), *after), folder, tuple(_notes(configs, cluster)))
+
+
+def _follow(job: Job, cluster: Cluster, folder: Path) -> tuple[Job, Cluster]:
+    """Evaluate each new checkpoint of a run while it trains, by one process with one device."""
+    return replace(
+        job,
+        name=f"{job.name}-follow",
+        command=("evaluate",),
+        given='--follow "$run"',
+        elements=tuple(Element((), element.run) for element in job.elements),
+        saves=False,
+        after="after",
+    ), replace(cluster, nodes=1, gpus=min(1, cluster.gpus), processes=None)
 
 
 def _evaluate(job: Job, cluster: Cluster, folder: Path) -> tuple[Job, Cluster]:
@@ -107,7 +125,7 @@ def _compare(job: Job, cluster: Cluster, folder: Path) -> tuple[Job, Cluster]:
     ), replace(cluster, nodes=1, gpus=0, gpu_type=None, processes=1)
 
 
-_FOLLOW = {"evaluate": _evaluate, "compare": _compare}
+_FOLLOW = {"follow": _follow, "evaluate": _evaluate, "compare": _compare}
 
 
 def reproduction(name: str, flags: Sequence[str], cluster: Cluster, origin: str) -> Work:

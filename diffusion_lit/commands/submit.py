@@ -7,6 +7,7 @@ folder that `train` would give it.
     diffusion-lit submit experiment=mnist cluster.nodes=2 cluster.gpus=4     processes must divide data.lanes
     diffusion-lit submit experiment=mnist seed=0,1,2 model=unet,dit cluster.gpus=1 cluster.parallel=4
     diffusion-lit submit experiment=mnist 'seed=range(3)' then=evaluate,compare    evaluate each, then one page of all
+    diffusion-lit submit experiment=mnist then=follow,compare    evaluate each checkpoint in a job beside the training
     diffusion-lit submit reproduce=ncsn_techniques     what is missing of an experiment, then its tables
     diffusion-lit submit experiment=mnist cluster=one_gpu --dry-run    print files and commands; needs no SLURM
 

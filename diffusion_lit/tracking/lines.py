@@ -9,7 +9,7 @@ from typing import Any
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import write_text
 
-__all__ = ["cut", "decode", "encode", "read", "series", "without_times"]
+__all__ = ["cut", "decode", "encode", "merged", "read", "series", "without_times"]
 
 _TIMES = ("time", "seconds", "images_per_second")
 
@@ -57,6 +57,19 @@ def cut(path: str | Path, images_seen: int | None = None) -> int:
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != whole:
         write_text(path, whole)
     return len(kept)
+
+
+def merged(own: list[dict[str, Any]], beside: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], frozenset[int]]:
+    """Return the lines that training logged and those that were measured beside it, by images seen, training's first.
+
+    Returns:
+        the lines, and the positions of the latter.
+    """
+    if not beside:
+        return own, frozenset()
+    together = [(line, False) for line in own] + [(line, True) for line in beside]
+    together.sort(key=lambda one: one[0]["images_seen"])  # it keeps the order of equals
+    return [line for line, _ in together], frozenset(i for i, (_, late) in enumerate(together) if late)
 
 
 def series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

@@ -27,7 +27,7 @@ _SHOWN_DIFFERENCES = 5
 
 
 class RunRecord:
-    """One run folder: run.json, config.yaml, metrics.jsonl, summary.json, samples/ and restorations/.
+    """One run folder: run.json, config.yaml, metrics.jsonl, summary.json, samples/, restorations/.
 
     Args:
         folder: runs/<name>; need not exist before `start`.
@@ -109,6 +109,7 @@ class RunRecord:
             }
         )
         lines.cut(self.folder / "metrics.jsonl", from_images_seen)
+        self.cut_followed(from_images_seen)
         write_text(self.folder / "config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
         self._write_json("run.json", run)
         return identity
@@ -156,8 +157,29 @@ class RunRecord:
         self._write_json("summary.json", plain)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl; see `lines.read`."""
-        return lines.read(self.folder / "metrics.jsonl")
+        """Return the lines of training and of a follower, by images seen; see `lines.read`.
+
+        Of what the follower measured only what training never logs: under one name the two may have measured
+        differently, such as with other images.
+        """
+        own, followed = lines.read(self.folder / "metrics.jsonl"), self.read_followed()
+        known = {name for line in own for name in line} - {"images_seen", "time"}
+        rest = [{name: value for name, value in line.items() if name not in known} for line in followed]
+        return lines.merged(own, [line for line in rest if line.keys() - {"images_seen", "time"}])[0]
+
+    def read_followed(self) -> list[dict[str, Any]]:
+        """Return the lines of followed.jsonl, which `evaluate --follow` writes beside training; see `lines.read`."""
+        return lines.read(self.folder / "followed.jsonl")
+
+    def log_followed(self, line: Mapping[str, Number]) -> None:
+        """Add a line to followed.jsonl, in one write, after what a kill may have left of the one before."""
+        self.cut_followed()
+        with (self.folder / "followed.jsonl").open("a", encoding="utf-8") as file:
+            file.write(lines.encode(line) + "\n")
+
+    def cut_followed(self, images_seen: int | None = None) -> None:
+        """Remove from followed.jsonl what is past a checkpoint; see `lines.cut`."""
+        lines.cut(self.folder / "followed.jsonl", images_seen)
 
     def series(self, name: str) -> tuple[list[int], list[Number]]:
         """Return the images seen and the values of one metric."""

@@ -1,4 +1,4 @@
-"""What a run folder holds for W&B: lines of metrics.jsonl and pictures, under keys that a replay gives them again."""
+"""What a run folder holds for W&B: lines of metrics and pictures, under keys that a replay gives them again."""
 
 import hashlib
 import zlib
@@ -42,8 +42,8 @@ class Contents:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file, self._offset = 0, 0  # inode of what was read, and how much of it
-        self._repeated: Counter[str] = Counter()
+        # a follower measures beside training what training may log under the same names
+        self._logs = (_Log(folder / "metrics.jsonl"), _Log(folder / "followed.jsonl", "followed/"))
         self._pictures: dict[Path, int] = {}
 
     def new(self) -> list[Item]:
@@ -52,37 +52,7 @@ class Contents:
         Raises:
             UserError: a line that is no line of metrics.
         """
-        return [*self._lines(), *self._new_pictures()]
-
-    def _lines(self) -> list[Item]:
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return []
-        with path.open("rb") as file:
-            inode = path.stat().st_ino
-            if inode != self._file:  # a cut replaces the file
-                self._file, self._offset = inode, 0
-                self._repeated.clear()
-            file.seek(self._offset)
-            text, _, _ = file.read().rpartition(b"\n")  # the last line may still be being written
-        if not text:
-            return []
-        self._offset += len(text) + 1
-        return [self._line(path, line) for line in text.decode(errors="replace").split("\n")]
-
-    def _line(self, path: Path, text: str) -> Item:
-        try:
-            values = decode(text)
-            images_seen, time = int(values["images_seen"]), values.pop("time", None)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}: {text[:60]!r} is no line of metrics; resume=auto or an editor removes it"
-            ) from error
-        # an attempt is no replay of the one before
-        names = sorted(f"{name}={values[name]}" if name == "attempt" else name for name in values)
-        key = f"{images_seen}/{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
-        self._repeated[key] += 1
-        return Item(f"{key}/{self._repeated[key]}", images_seen, values, time)
+        return [*(item for log in self._logs for item in log.new()), *self._new_pictures()]
 
     def _new_pictures(self) -> list[Item]:
         items = []
@@ -99,3 +69,47 @@ class Contents:
             key = f"{place}/{zlib.crc32(path.read_bytes()):08x}"  # a replay draws the same picture
             items.append(Item(key, int(told), {"images_seen": int(told)}, about.stat().st_mtime, path))
         return sorted(items, key=lambda item: (item.images_seen, item.key))
+
+
+class _Log:
+    """Read a file of lines bit by bit, while it is written or afterwards.
+
+    Args:
+        path: the file, which need not exist.
+        prefix: of the keys of its lines.
+    """
+
+    def __init__(self, path: Path, prefix: str = "") -> None:
+        self.path, self.prefix = path, prefix
+        self._file, self._offset = 0, 0  # inode of what was read, and how much of it
+        self._repeated: Counter[str] = Counter()
+
+    def new(self) -> list[Item]:
+        """Return what was added since the last call; raises UserError for a line that is no line of metrics."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            inode = self.path.stat().st_ino
+            if inode != self._file:  # a cut replaces the file
+                self._file, self._offset = inode, 0
+                self._repeated.clear()
+            file.seek(self._offset)
+            text, _, _ = file.read().rpartition(b"\n")  # the last line may still be being written
+        if not text:
+            return []
+        self._offset += len(text) + 1
+        return [self._line(line) for line in text.decode(errors="replace").split("\n")]
+
+    def _line(self, text: str) -> Item:
+        try:
+            values = decode(text)
+            images_seen, time = int(values["images_seen"]), values.pop("time", None)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.path}: {text[:60]!r} is no line of metrics; resume=auto or an editor removes it"
+            ) from error
+        # an attempt is no replay of the one before
+        names = sorted(f"{name}={values[name]}" if name == "attempt" else name for name in values)
+        key = f"{self.prefix}{images_seen}/{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+        self._repeated[key] += 1
+        return Item(f"{key}/{self._repeated[key]}", images_seen, values, time)

@@ -113,6 +113,17 @@ def test_a_single_run_is_evaluated_if_it_ends_well(capsys):
     )
 
 
+def test_a_run_is_followed_by_one_process_beside_it(capsys):
+    text = files(printed(capsys, "experiment=demo", "cluster.nodes=2", "cluster.gpus=4", "then=follow,compare"))
+    follow = next(text[name] for name in text if "demo-follow" in name)
+    assert 'run=runs/demo\nsrun --kill-on-bad-exit=1 diffusion-lit evaluate --follow "$run"\n' in follow
+    assert "--nodes=1\n" in follow
+    assert "--ntasks-per-node=1\n" in follow
+    assert "--gpus-per-node=1\n" in follow
+    assert "--dependency=after:$job1" in text["commands"]
+    assert "--dependency=afterany:$job2" in text["commands"]
+
+
 def test_an_experiment_is_an_array_of_what_is_missing_and_a_job_for_its_tables(capsys, tmp_path):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     words = ["reproduce=score_matching_toys", "--tiny", "cluster.parallel=3"]
@@ -170,6 +181,8 @@ def test_entries_that_share_a_training_are_one_element(capsys, tmp_path):
         (["experiment=mnist", "resume=runs/x"], ["resume=runs/x", "checkpoint=PATH"]),
         (["experiment=mnist", "trainer.devices=2"], ["trainer.devices=2", "cluster.gpus"]),
         (["experiment=mnist", "then=celebrate"], ["then=celebrate", "evaluate, compare"]),
+        (["experiment=mnist", "then=evaluate,follow"], ["then=follow", "comes first"]),
+        (["experiment=mnist", "seed=0,1", "then=follow"], ["then=follow", "then=evaluate"]),
         (["reproduce=nothing"], ["nothing"]),
         (["reproduce=score_matching_toys", "seed=3"], ["seed=3"]),
         (["reproduce=score_matching_toys", "cluster=one_node"], ["1 node x 8 GPUs", "cluster=one_gpu"]),

@@ -8,6 +8,7 @@ import pytest
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking import lines
+from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.wandb_contents import Contents
 from diffusion_lit.tracking.wandb_mark import Mark
 from tracking.synthetic import make_run
@@ -55,6 +56,22 @@ def test_a_replay_has_the_same_keys_and_an_attempt_a_new_one(tmp_path):
     assert second[:3] == first[:3]
     assert second[3] not in first
     assert second[4] == first[3]
+
+
+def test_what_a_follower_measured_is_new_though_training_logged_the_same_names_there(tmp_path):
+    contents = Contents(tmp_path)
+    write(tmp_path, {"images_seen": 8, "fd": 2.0}, {"images_seen": 16, "fd": 1.0})
+    first = keys(contents.new())
+    record = RunRecord(tmp_path)
+    record.log_followed({"images_seen": 8, "time": 9.0, "fd": 3.0})
+    [late] = contents.new()
+    assert (late.images_seen, late.values["fd"], late.time) == (8, 3.0, 9.0)
+    assert late.key not in first
+    record.cut_followed(0)
+    assert contents.new() == []
+    record.log_followed({"images_seen": 8, "time": 10.0, "fd": 3.0})
+    assert keys(contents.new()) == [late.key], "a replay"
+    assert set(keys(Contents(tmp_path).new())) == {*first, late.key}
 
 
 def test_a_picture_is_new_when_its_pixels_are(tmp_path):

@@ -106,7 +106,8 @@ def summarised(run: Run, logged: Mapping[str, Value]) -> dict[str, tuple[str | N
 def evaluations(run: Run) -> set[int]:
     """Return the positions of the lines that an evaluation wrote beside training.
 
-    It came after the end of training, it measured for a second time, or what training never measures or not then.
+    A follower wrote it, it came after the end of training, it measured for a second time, or what training never
+    measures or not then.
     """
     try:
         end = datetime.fromisoformat(str(run.record.get("finished"))).timestamp() + 1  # it is written without fractions
@@ -114,6 +115,9 @@ def evaluations(run: Run) -> set[int]:
         end = float("inf")
     found, before = set(), set()
     for number, line in enumerate(run.lines):
+        if number in run.beside:
+            found.add(number)
+            continue
         metrics = {(line["images_seen"], name) for name in line if name not in NO_METRICS}
         heads = {name.partition("/")[0] for name in line}
         beside = any(_is_due(run, head, int(line["images_seen"])) is False for head in heads)

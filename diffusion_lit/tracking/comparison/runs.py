@@ -15,13 +15,23 @@ from typing import Any, TypeVar
 import yaml
 
 from diffusion_lit.errors import UserError
+from diffusion_lit.tracking.lines import merged, read
 from diffusion_lit.tracking.record import RunRecord
 
 __all__ = ["Run", "aged", "find_runs", "part", "read_run", "run_names", "signature"]
 
 T = TypeVar("T")
 _MARKS = ("run.json", "metrics.jsonl")
-_FILES = ("run.json", "config.yaml", "evaluation.yaml", "summary.json", "metrics.jsonl", "samples", "restorations")
+_FILES = (
+    "run.json",
+    "config.yaml",
+    "evaluation.yaml",
+    "summary.json",
+    "metrics.jsonl",
+    "followed.jsonl",
+    "samples",
+    "restorations",
+)
 _PATIENCE = 300.0  # seconds without a word after which a run that is not finished is called silent
 
 
@@ -39,7 +49,8 @@ class Run:
         record: run.json.
         config: config.yaml.
         summary: summary.json.
-        lines: of metrics.jsonl, numbers only.
+        lines: of metrics.jsonl and followed.jsonl by images seen, numbers only.
+        beside: positions of the latter.
     """
 
     folder: Path
@@ -50,6 +61,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, int | float] = field(default_factory=dict)
     lines: list[dict[str, int | float]] = field(default_factory=list)
+    beside: frozenset[int] = frozenset()
 
     @property
     def seed(self) -> Any:
@@ -138,9 +150,9 @@ def read_run(folder: Path, name: str, now: float | None = None) -> Run:
     """
     source, damage = RunRecord(folder), []
 
-    def safely(read: Callable[[], T], otherwise: T) -> T:
+    def safely(get: Callable[[], T], otherwise: T) -> T:
         try:
-            value = read()
+            value = get()
             if type(value) is not type(otherwise):
                 raise ValueError(f"holds {type(value).__name__}, not {type(otherwise).__name__}")
             return value
@@ -156,11 +168,12 @@ def read_run(folder: Path, name: str, now: float | None = None) -> Run:
     if measured.exists():
         config |= {"evaluation": safely(lambda: _plain(yaml.safe_load(measured.read_text(encoding="utf-8"))), {})}
     summary = safely(lambda: source.summary, {})
-    lines = [_numbers(line) for line in safely(source.read_metrics, [])]
+    trained, followed = safely(lambda: read(folder / "metrics.jsonl"), []), safely(source.read_followed, [])
+    lines, beside = merged([_numbers(line) for line in trained], [_numbers(line) for line in followed])
     if not damage and not config:
         damage.append("config.yaml is missing, so what was run is not known")
     state = "damaged" if damage else "running"
-    run = Run(folder, name, state, "; ".join(damage), record, config, _numbers(summary), lines)
+    run = Run(folder, name, state, "; ".join(damage), record, config, _numbers(summary), lines, beside)
     return aged(run, time.time() if now is None else now)
 
 
@@ -175,7 +188,8 @@ def aged(run: Run, now: float) -> Run:
 def _state(run: Run, now: float) -> tuple[str, str]:
     if run.record.get("finished"):
         return "finished", str(run.record["finished"])[:16].replace("T", " ")
-    times = [float(line["time"]) for line in run.lines if math.isfinite(line.get("time", math.nan))]
+    trained = [line for i, line in enumerate(run.lines) if i not in run.beside]
+    times = [float(line["time"]) for line in trained if math.isfinite(line.get("time", math.nan))]
     started = _seconds(run.attempts[-1].get("started")) if run.attempts else None
     last: float = max(times + ([] if started is None else [started]), default=now)
     gaps = sorted(b - a for a, b in pairwise(times))
@@ -185,7 +199,7 @@ def _state(run: Run, now: float) -> tuple[str, str]:
         return "stopped", f"attempt {len(run.attempts)} ended: {ended}"
     if now - last > patience:
         return "silent", f"not finished; nothing was written for {_ago(now - last)}"
-    if not run.lines:
+    if not trained:
         return "starting", "no metrics yet"
     start = run.attempts[-1].get("from_images_seen") if run.attempts else None
     if len(run.attempts) > 1 and isinstance(start, int) and run.images_seen <= start:
