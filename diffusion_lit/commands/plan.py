@@ -221,18 +221,17 @@ def _memory(
 
 
 def _disk(config: "DictConfig", averages: int, checkpoint: int, weights: int, findings: "list[Finding]") -> None:
-    from diffusion_lit.cluster.memory import kept_checkpoints
+    from diffusion_lit.cluster.disk import Disk, existing
     from diffusion_lit.cluster.plan import Finding
+    from diffusion_lit.configuration import plain
 
-    saving = config.callbacks.get("checkpoint", {})
-    files = kept_checkpoints(config.max_images, saving.get("keep_every"), saving.get("keep"), bool(saving.get("best")))
-    snapshots = config.max_images // config.callbacks.snapshots.every + 1 if "snapshots" in config.callbacks else 0
-    needed = files * checkpoint + snapshots * averages * weights
-    folder = Path(str(config.paths.run)).absolute()
-    folder = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    disk = Disk.of(plain(config), checkpoint, averages * weights)
+    needed, folder = disk.needed, existing(str(config.paths.run))
     free = shutil.disk_usage(folder).free
-    more = f", and {snapshots} snapshots of {_size(averages * weights)}" if snapshots else ""
-    _say("disk", f"{files} checkpoints of {_size(checkpoint)} at a time{more}: {_size(needed)}; {_size(free)} free")
+    more = f", and {disk.snapshots} snapshots of {_size(disk.snapshot)}" if disk.snapshots else ""
+    _say(
+        "disk", f"{disk.files} checkpoints of {_size(checkpoint)} at a time{more}: {_size(needed)}; {_size(free)} free"
+    )
     if needed > 0.8 * free:
         text = (
             f"disk: {_size(needed)} of checkpoints, {_size(free)} free in {folder}. Free some, choose another "
@@ -241,7 +240,7 @@ def _disk(config: "DictConfig", averages: int, checkpoint: int, weights: int, fi
         findings.append(Finding(text, fatal=needed > free))
     cache = config.data.get("cache")
     if cache:
-        there = next(p for p in (Path(cache).absolute(), *Path(cache).absolute().parents) if p.exists())
+        there = existing(cache)
         if config.data.cache_gib * 2**30 > shutil.disk_usage(there).free:
             findings.append(
                 Finding(f"cache: data.cache_gib={config.data.cache_gib:g} is more than is free in {there}.")
