@@ -79,9 +79,9 @@ class Follower:
         found = self._next()
         if found is None:
             attempt = run["attempts"][-1]
-            how = f"attempt {len(run['attempts'])} ended ({attempt['ended']})" if attempt.get("ended") else "trains"
+            ended = f"; attempt {len(run['attempts'])} ended ({attempt['ended']})" if attempt.get("ended") else ""
             if not run["finished"]:
-                self._tell(f"{how} at {attempt['images_seen']:,} images, all evaluated")
+                self._tell(f"is evaluated up to {attempt['images_seen']:,} images{ended}")
             return bool(run["finished"])
         self.idle = False
         path, state = found
