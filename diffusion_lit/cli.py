@@ -10,7 +10,7 @@ __all__ = ["main"]
 COMMANDS = {
     "pack": "images -> WebDataset shards + manifest.json",
     "train": "train a denoiser: experiment=demo, trainer=cpu|gpu|ddp, resume=auto, any.key=value",
-    "evaluate": "generation and restoration metrics of a run: checkpoint=RUN",
+    "evaluate": "generation and restoration metrics: checkpoint=RUN, or --follow RUN while it trains",
     "sample": "draw images from a checkpoint: checkpoint=RUN n=64 sampler=heun",
     "restore": "restore a folder of images: checkpoint=RUN measured=DIR mask=FILE sigma=estimate",
     "compare": "a table and one HTML page of several runs: RUN...",
