@@ -82,7 +82,8 @@ class Checkpoints(Checkpoint):
         if not (late or keep or better or passed(self.every, images_seen, step) or trainer.should_stop):
             return
         try:
-            self.save_last(trainer, images_seen)
+            if not self.save_last(trainer, images_seen):
+                return
         except UserError as error:
             warnings.warn(f"{error} Training goes on, and saves again at its next turn.", stacklevel=1)
             return
@@ -98,15 +99,15 @@ class Checkpoints(Checkpoint):
         module: Any = pl_module
         self.save_last(trainer, module.images_seen)
 
-    def save_last(self, trainer: Trainer, images_seen: int) -> None:
-        """Save on all processes; collective.
+    def save_last(self, trainer: Trainer, images_seen: int) -> bool:
+        """Save on all processes; collective. Return whether it succeeded, which all of them know.
 
         Raises:
             UserError: on the first process, if the disk is full; what stood there is whole.
         """
         if images_seen == self._saved_at:
-            return
-        met = False
+            return True
+        met, failure = False, None
         try:
             # all processes take part, but only the first one writes and has something to rename
             with writing(self.folder / LAST) if trainer.is_global_zero else nullcontext(self.folder / LAST) as aside:
@@ -114,16 +115,22 @@ class Checkpoints(Checkpoint):
                 met = True
                 if trainer.is_global_zero and (self.folder / LAST).exists():
                     self._copy(self.folder / PREVIOUS)
-        except UserError:
+        except UserError as error:
+            failure = error
             if not met:
                 trainer.strategy.barrier()  # where the others wait since they have nothing to write
-            raise
-        finally:
-            self.clock.restart()
+        self.clock.restart()
+        # or the others would take the next try, in which all take part, for done
+        saved = trainer.strategy.broadcast(failure is None)
+        if failure is not None:
+            raise failure
+        if not saved:
+            return False
         self._saved_at = images_seen
         for callback in trainer.callbacks if trainer.is_global_zero else ():  # type: ignore[attr-defined]
             if isinstance(callback, Record):
                 callback.saved(images_seen)
+        return True
 
     def _copy(self, path: Path) -> None:
         """Give last.ckpt another name, which it keeps when it is replaced."""
