@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers.logger import Logger
 
 from diffusion_lit.errors import UserError
 from diffusion_lit.tracking import lines
+from diffusion_lit.tracking.run_logger import RunLogger
 
 __all__ = ["JsonlLogger"]
 
 
-class JsonlLogger(Logger):
+class JsonlLogger(RunLogger):
     """Write every call of `log_metrics` as one line of `folder`/metrics.jsonl, on rank zero, flushed at once.
 
     Args:
@@ -23,23 +23,9 @@ class JsonlLogger(Logger):
     """
 
     def __init__(self, folder: str | Path, batch_size: int) -> None:
-        super().__init__()
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.batch_size = batch_size
         self._ends_whole = False
-
-    # Lightning looks for checkpoints in save_dir/name/version/checkpoints: this is the run folder's.
-    @property
-    def name(self) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.folder)
 
     @property
     def path(self) -> Path:

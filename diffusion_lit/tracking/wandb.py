@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers.logger import Logger
 
 from diffusion_lit.tracking.machine import children
+from diffusion_lit.tracking.run_logger import RunLogger
 from diffusion_lit.tracking.wandb_target import REASON, Checkpoints, Target
 
 __all__ = ["WandbLogger"]
@@ -24,7 +24,7 @@ __all__ = ["WandbLogger"]
 _AGAIN = 300.0  # seconds until W&B is tried once more after it failed
 
 
-class WandbLogger(Logger):
+class WandbLogger(RunLogger):
     """Keep a process beside the training that sends the run folder to W&B as it fills; see `tracking.upload`.
 
     This process never talks to W&B: it starts the other one at the first line, looks after it at each line, and waits
@@ -45,24 +45,11 @@ class WandbLogger(Logger):
         checkpoints: Checkpoints = "reference",
         patience: float = 30.0,
     ) -> None:
-        super().__init__()
-        self.folder, self.target, self.patience = Path(folder), Target(project, entity, offline, checkpoints), patience
+        super().__init__(folder)
+        self.target, self.patience = Target(project, entity, offline, checkpoints), patience
         self._process: subprocess.Popen[bytes] | None = None
         self._failed_at: float | None = None
         self._told = False
-
-    # Lightning looks for checkpoints in save_dir/name/version/checkpoints: this is the run folder's.
-    @property
-    def name(self) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.folder)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
