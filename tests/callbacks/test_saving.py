@@ -107,6 +107,19 @@ def test_a_full_disk_is_told_and_tried_again_and_the_last_checkpoint_stays_whole
     assert [p.name for p in last.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_a_save_that_failed_on_the_first_process_is_tried_again_by_all(root, tmp_path, monkeypatch):
+    """Or the others would take it for done, and not take part in the next one."""
+    from lightning.pytorch.strategies import SingleDeviceStrategy
+
+    monkeypatch.setattr(SingleDeviceStrategy, "broadcast", lambda self, told, src=0: told is not True and told)
+    checkpoints = Checkpoints(str(tmp_path / "c"), every=16, keep_every=16)
+    tries = []
+    monkeypatch.setattr(checkpoints, "on_save_checkpoint", lambda trainer, *_: tries.append(trainer.global_step))
+    fit(tmp_path, root, make_module(), [checkpoints], 2)
+    assert tries == [1, 2, 2]
+    assert not list((tmp_path / "c").glob("images-*"))
+
+
 def test_a_loss_that_is_not_finite_stops_and_can_be_replayed(root, tmp_path):
     module = make_module(seed=3)
     objective = module.objective

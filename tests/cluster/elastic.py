@@ -11,15 +11,11 @@ undisturbed run has, line by line, and its losses to 1e-5.
 import argparse
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 
-import torch
-
-from tests.cluster.training import Training
+from tests.cluster.training import Training, run_script
 
 SHARDED = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
 WORLDS = {  # name -> number of processes, and what is appended to the command
@@ -96,18 +92,6 @@ def elastic(folder: Path, worlds: list[str], seed: int) -> None:
 
 
 if __name__ == "__main__":
-    import lightning.pytorch  # noqa: F401 (so that it is imported once and not by every attempt)
-
-    import diffusion_lit.callbacks
-    import diffusion_lit.commands.build  # noqa: F401
-
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--worlds", nargs="+", default=["1", "2", "4", "2-sharded", "1-compiled"], choices=list(WORLDS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="kept; a temporary one without it")
-    options = parser.parse_args()
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="elastic-"))
-    elastic(folder, options.worlds, options.seed)
-    if options.folder is None:
-        shutil.rmtree(folder)
+    run_script(parser, lambda folder, options: elastic(folder, options.worlds, options.seed))

@@ -15,16 +15,12 @@ import json
 import os
 import random
 import resource
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-import torch
-
-from tests.cluster.training import Finished, Training, same
+from tests.cluster.training import Finished, Training, run_script, same
 
 LIMIT = 48_000  # bytes of a file on the full disk: the log fits, a checkpoint does not
 
@@ -119,23 +115,7 @@ def torture(folder: Path, kills: int, seed: int) -> None:
     )
 
 
-def run() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="kept; a temporary one without it")
-    options = parser.parse_args()
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
-    torture(folder, options.kills, options.seed)
-    if options.folder is None:
-        shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    import lightning.pytorch  # noqa: F401 (so that it is imported once and not by every attempt)
-
-    import diffusion_lit.callbacks
-    import diffusion_lit.commands.build  # noqa: F401
-
-    torch.set_num_threads(1)
-    run()
+    run_script(parser, lambda folder, options: torture(folder, options.kills, options.seed))

@@ -1,18 +1,24 @@
-"""A training that tests start, disturb and start again."""
+"""A training that tests start, disturb and start again, and what the scripts that do so are told."""
 
+import argparse
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch  # noqa: F401 (with the next two, so that an attempt has nothing left to import)
 import torch
 
+import diffusion_lit.callbacks
 import diffusion_lit.cli
+import diffusion_lit.commands.build
 from diffusion_lit import checkpoint
 from diffusion_lit.cli import main
 from diffusion_lit.tracking.lines import read, without_times
@@ -143,3 +149,15 @@ def same(one: Any, two: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(two) and all(map(same, one, two))
     return one == two
+
+
+def run_script(parser: argparse.ArgumentParser, script: Callable[[Path, argparse.Namespace], None]) -> None:
+    """Run a script in the folder that it is told, or in a temporary one."""
+    torch.set_num_threads(1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="kept; a temporary one without it")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    script(folder, options)
+    if options.folder is None:
+        shutil.rmtree(folder)

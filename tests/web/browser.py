@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import pytest
 
-__all__ = ["CHROMIUM", "Browser", "needs_chromium"]
+__all__ = ["CHROMIUM", "SWITCHES", "Browser", "needs_chromium"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed: apt-get install chromium")
@@ -27,7 +27,6 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--remote-debugging-pipe",
 ]
 _PATIENCE = 30.0  # seconds
 
@@ -46,7 +45,8 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         (into, self._out), (self._in, out) = os.pipe(), os.pipe()
         # the browser reads its commands from descriptor 3 and answers on 4
-        command = f'exec {CHROMIUM} {" ".join(SWITCHES)} --user-data-dir="$0" about:blank 3<&{into} 4>&{out}'
+        switches = " ".join([*SWITCHES, "--remote-debugging-pipe"])
+        command = f'exec {CHROMIUM} {switches} --user-data-dir="$0" about:blank 3<&{into} 4>&{out}'
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(["bash", "-c", command, str(profile)], pass_fds=(into, out), **quiet)
         os.close(into)

@@ -1,7 +1,6 @@
 """The report as a reader's browser sees it: figures read from the DOM, pictures decoded, nothing wider than a phone."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,22 +9,9 @@ from PIL import Image
 from tracking.synthetic import SUMMARY, make_run
 
 from diffusion_lit.tracking.report import write_report
+from tests.web.browser import CHROMIUM, SWITCHES, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium not installed: apt-get install chromium")
-
-SWITCHES = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=3000",
-]
+pytestmark = needs_chromium
 
 # The report itself has no script. The copy that the test opens says of itself what only a browser knows.
 CHECK = """<script>addEventListener("load", () => {
@@ -39,7 +25,14 @@ CHECK = """<script>addEventListener("load", () => {
 
 
 def browse(page: Path, *arguments: str) -> str:
-    command = [str(CHROMIUM), *SWITCHES, f"--user-data-dir={page.parent / 'chromium'}", *arguments, page.as_uri()]
+    command = [
+        str(CHROMIUM),
+        *SWITCHES,
+        "--virtual-time-budget=3000",
+        f"--user-data-dir={page.parent / 'chromium'}",
+        *arguments,
+        page.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from diffusion_lit.cli import main
 from tests.commands.small import LIGHTNING
 from tests.restoration.prior import write_prior
+from tests.web.browser import needs_chromium
 from tests.web.test_report_in_browser import CHECK, browse
-from tests.web.test_report_in_browser import pytestmark as needs_chromium
 
 pytestmark = [needs_chromium, pytest.mark.filterwarnings(*LIGHTNING)]
 
