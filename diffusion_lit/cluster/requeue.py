@@ -13,10 +13,8 @@ from diffusion_lit.tracking.record import RunRecord
 
 __all__ = ["Verdict", "requeue", "verdict"]
 
-_ASKED = (
-    os.EX_TEMPFAIL,
-    128 + signal.SIGUSR1,
-)  # saved after the scheduler's warning, or warned before there was anything
+# saved after the scheduler's warning, or warned before there was anything to save
+_ASKED = (os.EX_TEMPFAIL, 128 + signal.SIGUSR1)
 _BY_HAND = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _MISTAKE = 2
 _SECONDS = 60.0

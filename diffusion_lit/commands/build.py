@@ -92,9 +92,8 @@ def build_all(entries: DictConfig) -> dict[str, Any]:
 def build_trainer(config: DictConfig, callbacks: Mapping[str, Any], **arguments: Any) -> Trainer:
     """The Trainer with these callbacks and the configured loggers."""
     loggers = list(build_all(config.logger).values())
-    if (
-        SLURMEnvironment.detect()
-    ):  # Lightning's own requeue saves in the signal's handler, which deadlocks: see GracefulStop
+    if SLURMEnvironment.detect():
+        # Lightning's own requeue saves in the signal's handler, which deadlocks: see GracefulStop
         arguments["plugins"] = SLURMEnvironment(auto_requeue=False)
     return build(config.trainer, callbacks=list(callbacks.values()), logger=loggers, **arguments)
 

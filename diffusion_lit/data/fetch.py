@@ -154,9 +154,8 @@ class _Transfer:
             raise _BrokenOff(f"{status} with another range than bytes {start}-")
         self.version = _version(reply)
         self.file.seek(0, os.SEEK_END)
-        while chunk := reply.raw.read1(
-            1 << 20
-        ):  # what has come: a read of a fixed size would lose what came before a break
+        # what has come: a read of a fixed size would lose what came before a break
+        while chunk := reply.raw.read1(1 << 20):
             self.file.write(chunk)
         found = self.file.tell()
         if self.size is not None and found != self.size:

@@ -43,9 +43,8 @@ class DiffusionModule(LightningModule):
         self.make_optimizer, self.learning_rate = optimizer, learning_rate
         self.batch_size, self.seed, self.conditions = batch_size, seed, tuple(conditions)
         self.trained_images = 0
-        self._plain: list[
-            Denoiser
-        ] = []  # the denoiser as it was before it was sharded; a list hides it from the module
+        # the denoiser as it was before it was sharded; a list hides it from the module
+        self._plain: list[Denoiser] = []
 
     @property
     def images_seen(self) -> int:

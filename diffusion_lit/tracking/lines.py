@@ -108,9 +108,8 @@ def _parse(path: Path) -> list[tuple[str, dict[str, Any]]]:
                 break
             raise UserError(
                 f"{path}, line {number}: {text[:60]!r} is no line of metrics (a JSON object with images_seen). Only "
-                f"the "
-                f"last line can be cut by a kill, so the file was edited or its disk is damaged: remove that line, or "
-                f"restore the file."
+                f"the last line can be cut by a kill, so the file was edited or its disk is damaged: remove that line, "
+                f"or restore the file."
             ) from error
         lines.append((text, line))
     return lines

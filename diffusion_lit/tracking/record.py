@@ -193,8 +193,7 @@ class RunRecord:
         shown = [f"{key}: {old} there, {new} now" for key, (old, new) in list(differing.items())[:_SHOWN_DIFFERENCES]]
         more = f" and {len(differing) - _SHOWN_DIFFERENCES} more" if len(differing) > _SHOWN_DIFFERENCES else ""
         raise UserError(
-            f"{self.folder}: holds the run {run.get('identity')}, but this config is the run {identity}; they differ "
-            f"in "
+            f"{self.folder}: holds the run {run.get('identity')}, but this config is {identity}; they differ in "
             f"{'; '.join(shown) or 'nothing that config.yaml still tells'}{more}. Give the new run another name "
             f"(task_name=...) or folder, put the old values back to go on with it, or remove the folder."
         )
