@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion_lit.callbacks.training_images import mean_image, pixel_moments
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.inverse import Inpainting, LinearOperator, Measurement, Operator, Separable
 
@@ -34,7 +35,7 @@ class MeanImage:
     needs = Operator
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
-        return data.images("train").mean(0).expand(len(measurement.y), -1, -1, -1).clone()
+        return mean_image(data).float().expand(len(measurement.y), -1, -1, -1).clone()
 
 
 class Biharmonic:
@@ -71,8 +72,7 @@ class GaussianMean:
     needs = LinearOperator
 
     def __call__(self, measurement: Measurement, data: ShardsDataModule) -> Images:
-        train = data.images("train").double().flatten(1)
-        mean, covariance = train.mean(0), torch.cov(train.mT)
+        _, mean, covariance = pixel_moments(data)
         matrix = measurement.linear.matrix()
         cross = matrix @ covariance  # (d_y, d)
         innovation = cross @ matrix.mT + measurement.noise.covariance(len(matrix))

@@ -7,6 +7,7 @@ from typing import IO, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffusion_lit.callbacks.stop import GracefulStop
+from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.networks.summary import summarize
 from diffusion_lit.tracking.record import RunRecord
 
@@ -64,6 +65,7 @@ class Record(Callback):
                 "text": str(summary),
             },
             data=data.description,
+            manifest=data.manifest.content if isinstance(data, ShardsDataModule) else None,
         )
         self._started = True
         number = len(self.record.run["attempts"])

@@ -1,7 +1,7 @@
 """Evaluate generation: a grid of samples, and their Frechet and kernel distances to the data, beside two landmarks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share
+from diffusion_lit.callbacks.training_images import pixel_moments
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.metrics.features import extract, extractor
@@ -71,14 +72,16 @@ class Sampling:
         return found
 
     def _distances(self, name: str, images: Tensor, data: ShardsDataModule, share: Share, how: str) -> dict[str, float]:
-        reference = self._real(name, data, share, images.device)
+        if name not in self._reference:  # the training images, seen once
+            self._reference[name] = Reference(_read(data, share), extractor(name, str(images.device)))
+        reference = self._reference[name]
         seen_by = reference.extractor.identity
         frechet, kernel = reference.distances(images)
         fd, kd = identity("fd", seen_by, self.n), identity("kd", seen_by, self.n)
         result = {f"{fd}/{how}": frechet, f"{kd}/{how}": kernel}
         if self.landmarks:
-            train = data.images("train")
-            gaussian = GaussianDenoiser.fit(train, VP()).sample(self.n, self.seed).float()
+            _, mean, covariance = pixel_moments(data)
+            gaussian = GaussianDenoiser(mean.reshape(data.shape), covariance, VP()).sample(self.n, self.seed).float()
             result[f"{fd}/gaussian"] = reference.frechet(gaussian[torch.tensor(share.of(self.n))])
             held_out = torch.cat([data.images(split) for split in data.splits if split != "train"])
             n = min(self.n, len(held_out))
@@ -86,10 +89,8 @@ class Sampling:
             result[f"{identity('fd', seen_by, n)}/floor"] = floor(reference.moments, seen, n)
         return result
 
-    def _real(self, name: str, data: ShardsDataModule, share: Share, device: torch.device) -> Reference:
-        """The training images, seen once: the reference of every distance."""
-        if name not in self._reference:
-            train = data.images("train")
-            own = train[torch.tensor(share.of(len(train)))].to(device)
-            self._reference[name] = Reference(own, extractor(name, str(device)))
-        return self._reference[name]
+
+def _read(data: ShardsDataModule, share: Share) -> Iterator[dict[str, Tensor]]:
+    """This process's share of the training images; at its end all wait for each other."""
+    yield from data.share("train")
+    share.meet()

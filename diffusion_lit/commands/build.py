@@ -75,7 +75,7 @@ def build_data_of(run: Path) -> ShardsDataModule | ToyDataModule:
 @cache
 def build_reference(run: Path, extractor_name: str = "alex") -> Reference:
     """The training images of a run as an extractor sees them, which its samples are compared with; made once."""
-    return Reference(build_data_of(run).images("train"), extractor(extractor_name))
+    return Reference(build_data_of(run).share("train"), extractor(extractor_name))
 
 
 def build_module(config: DictConfig) -> DiffusionModule:

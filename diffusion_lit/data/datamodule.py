@@ -72,8 +72,8 @@ class ShardsDataModule(LightningDataModule):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the run record keeps of the data: the manifest and its identity."""
-        return self.manifest.content
+        """What run.json says of the data."""
+        return self.manifest.summary
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -146,8 +146,12 @@ class ShardsDataModule(LightningDataModule):
         samples = sorted(samples, key=lambda sample: sample.id)[:n]
         return collate(samples, self.shape, range(len(samples)))
 
+    def share(self, split: str, batch_size: int = 256) -> HeldOutLoader:
+        """Read this rank's share of a split, a batch at a time; raises UserError if there is no such split."""
+        return HeldOutLoader(self.manifest, split, batch_size, *self._place())
+
     def images(self, split: str) -> Float32[Tensor, "n channel height width"]:
-        """Read all images of a split by ascending id, in [-1, 1]."""
+        """Read all images of a split by ascending id, in [-1, 1]; they must fit into memory."""
         return self.held_out(split)["image"]
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,8 +193,7 @@ class ShardsDataModule(LightningDataModule):
     def _held_out_loader(self, split: str) -> HeldOutLoader | list[HeldOutLoader]:
         if split not in self.manifest.splits:
             return []
-        rank, world_size = self._place()
-        return HeldOutLoader(self.manifest, split, max(1, self.batch_size // world_size), rank, world_size)
+        return self.share(split, max(1, self.batch_size // self._place()[1]))
 
 
 def _refuse_duplicates(positions: Int64[Tensor, "ranks n"]) -> None:

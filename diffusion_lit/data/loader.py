@@ -1,10 +1,13 @@
 """Loaders: the training stream with worker processes, and the finite held-out splits."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +102,7 @@ class StreamLoader:
             collate_fn=_same,
             multiprocessing_context=self.start_method,
             generator=torch.Generator().manual_seed(0),  # or the loader would draw from the global one
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=_begin,
         )
         with _deaf_children():
             workers = iter(loader)
@@ -147,10 +150,21 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _outlive_signals(worker: int) -> None:
+def _begin(worker: int) -> None:
     """Let SIGTERM end this process in two minutes: SLURM sends it to all at once, multiprocessing to stuck workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # multiprocessing lifts its mask when it starts its resource tracker
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(120))
+    Finalize(None, _end, exitpriority=-100)  # after all that multiprocessing itself does at the end
+
+
+def _end() -> None:
+    """End a worker as a forked one ends.
+
+    A spawned one would finalize its interpreter under a thread that still sends a batch, and if that is within torch's
+    C++ the process aborts: the training process would be told that a worker was killed.
+    """
+    if sys.exc_info()[0] is None:
+        os._exit(0)
 
 
 def _same(value: Any) -> Any:
@@ -170,7 +184,7 @@ class HeldOutLoader:
         manifest: of the pack.
         split: its name.
         batch_size: images in a batch of this rank.
-        rank: this process has the images rank, rank + world_size, ... of the split.
+        rank: of this process, which reads its part of neighbouring images, and no shard that has none of them.
         world_size: number of processes.
 
     Yields:
@@ -181,22 +195,26 @@ class HeldOutLoader:
         self.manifest = manifest
         self.shards = manifest.shards(split)
         self.batch_size = batch_size
-        self.indices = range(rank, manifest.count(split), world_size)
+        count = manifest.count(split)
+        self.indices = range(count * rank // world_size, count * (rank + 1) // world_size)
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         samples, positions = [], []
-        first = 0
+        end = 0
         for shard in self.shards:
-            for position, sample in enumerate(read_shard(self.manifest, shard), first):
-                if position in self.indices:
-                    samples.append(sample)
-                    positions.append(position)
+            first, end = end, end + shard.count
+            mine = range(max(first, self.indices.start), min(end, self.indices.stop))
+            if not mine:
+                continue
+            held = read_shard(self.manifest, shard)
+            for position in mine:
+                samples.append(held[position - first])
+                positions.append(position)
                 if len(samples) == self.batch_size:
                     yield collate(samples, self.manifest.shape, positions)
                     samples, positions = [], []
-            first += shard.count
         if samples:
             yield collate(samples, self.manifest.shape, positions)

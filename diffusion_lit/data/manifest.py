@@ -84,6 +84,15 @@ class Manifest:
         del content["cache"]
         return content
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The content with numbers in place of the lists of shards and of skipped images."""
+        splits = {
+            split: {"shards": len(shards), "images": self.count(split), "bytes": sum(shard.bytes for shard in shards)}
+            for split, shards in self.splits.items()
+        }
+        return self.content | {"splits": splits, "skipped": len(self.skipped)}
+
     def write(self, folder: str | Path) -> None:
         """Write manifest.json into `folder`, whole or not at all."""
         content = {"format": FORMAT, **self.content}

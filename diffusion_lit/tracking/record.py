@@ -27,7 +27,7 @@ _SHOWN_DIFFERENCES = 5
 
 
 class RunRecord:
-    """One run folder: run.json, config.yaml, metrics.jsonl, summary.json, samples/, restorations/.
+    """One run folder: run.json, config.yaml, manifest.json, metrics.jsonl, summary.json, samples/, restorations/.
 
     Args:
         folder: runs/<name>; need not exist before `start`.
@@ -58,6 +58,12 @@ class RunRecord:
         path = self.folder / "config.yaml"
         return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Return manifest.json, all that is known of the data; what run.json says of them if there is none."""
+        there = (self.folder / "manifest.json").exists()
+        return self._read_json("manifest.json") if there else self.run.get("data") or {}
+
     def start(
         self,
         config: Mapping[str, Any],
@@ -65,6 +71,7 @@ class RunRecord:
         from_images_seen: int = 0,
         network: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
+        manifest: Mapping[str, Any] | None = None,
     ) -> str:
         """Begin an attempt: create the record or check that it is this config's, and cut the metrics logged past it.
 
@@ -72,7 +79,8 @@ class RunRecord:
             config: the resolved config as plain containers.
             from_images_seen: where the checkpoint that training goes on from stands; 0 starts anew.
             network: {"parameters", "flops", "memory_bytes", "text"}.
-            data: the data's manifest.
+            data: what run.json shall say of the data.
+            manifest: of the data; it may list thousands of shards, and has a file of its own.
 
         Returns:
             The run identity.
@@ -111,6 +119,8 @@ class RunRecord:
         lines.cut(self.folder / "metrics.jsonl", from_images_seen)
         self.cut_followed(from_images_seen)
         write_text(self.folder / "config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
+        if manifest is not None:
+            self._write_json("manifest.json", manifest)
         self._write_json("run.json", run)
         return identity
 

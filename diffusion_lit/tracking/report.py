@@ -67,7 +67,6 @@ def _run(name: str, record: RunRecord, metrics: list[dict[str, Any]]) -> dict[st
         "cost": _cost(run, summary, metrics),
         "config": yaml.safe_dump(record.config, sort_keys=False) if record.config else "",
         "data": [(key, json.dumps(value)) for key, value in flatten(data) if not isinstance(value, list | dict)],
-        "manifest": json.dumps(data, indent=1, ensure_ascii=False) if data else "",
     }
 
 

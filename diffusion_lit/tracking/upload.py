@@ -169,8 +169,8 @@ def _send(
         run.summary.update(_summary(record))
         for artifact, aliases in checkpoint_artifacts(record, target.checkpoints, staged):
             run.log_artifact(artifact, aliases=aliases)
-        if told.get("data"):
-            artifact, aliases = data_artifact(told["data"])
+        if manifest := record.manifest:
+            artifact, aliases = data_artifact(manifest)
             if offline:  # W&B offline records what a run makes, but not what it takes
                 run.log_artifact(artifact, aliases=aliases)
             else:

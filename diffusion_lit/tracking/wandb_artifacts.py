@@ -25,7 +25,7 @@ def data_artifact(data: Mapping[str, Any]) -> tuple[wandb.Artifact, list[str]]:
     stores once, whoever uses it.
 
     Args:
-        data: as run.json keeps it.
+        data: its manifest.
     """
     content = {key: value for key, value in data.items() if key != "root"}
     text = json.dumps(content, indent=1, sort_keys=True)

@@ -3,6 +3,7 @@
 import pytest
 
 from diffusion_lit.callbacks import Record
+from diffusion_lit.data import Manifest
 from diffusion_lit.tracking.jsonl import JsonlLogger
 from diffusion_lit.tracking.record import RunRecord
 from tests.callbacks.stage import LIGHTNING, fit, make_module
@@ -25,3 +26,9 @@ def test_loggers_are_told_the_configuration_and_the_run_is_recorded(root, tmp_pa
     assert (run["seed"], run["attempts"][0]["from_images_seen"]) == (3, 0)
     assert run["finished"] is not None
     assert run["data"]["shape"] == [1, 8, 8]
+    manifest = Manifest.read(root)
+    assert run["data"]["splits"]["train"]["images"] == manifest.count("train")
+    # a record of thousands of shards is not written anew with each checkpoint
+    assert [shard["name"] for shard in RunRecord(tmp_path).manifest["splits"]["test"]] == [
+        shard.name for shard in manifest.shards("test")
+    ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_lit.data import HeldOutLoader, Manifest, Shard, ShardsDataModule, StreamLoader, pack
+from diffusion_lit.data import HeldOutLoader, Manifest, Shard, ShardsDataModule, StreamLoader, loader, pack
 from diffusion_lit.data.shards import Sample, read_shard
 from diffusion_lit.data.stream import permutation
 from diffusion_lit.errors import UserError
@@ -199,7 +199,24 @@ def test_held_out_loaders_give_every_image_once(digits: Manifest, world_size: in
     assert [len(of_rank) for of_rank in batches] == [len(loader) for loader in loaders]
     positions = torch.cat([batch["position"] for of_rank in batches for batch in of_rank])
     assert sorted(positions.tolist()) == list(range(digits.count("test")))
-    assert batches[-1][0]["position"].tolist() == list(range(world_size - 1, 16 * world_size, world_size))
+    assert torch.cat([batch["position"] for batch in batches[-1]]).tolist() == list(loaders[-1].indices)
+
+
+def test_a_share_reads_only_the_shards_that_it_lies_in(uneven: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Shard] = []
+
+    def spy(manifest: Manifest, shard: Shard) -> list[Sample]:
+        read.append(shard)
+        return read_shard(manifest, shard)
+
+    monkeypatch.setattr(loader, "read_shard", spy)
+    third = HeldOutLoader(uneven, "train", 4, rank=2, world_size=3)
+    positions = [place for batch in third for place in batch["position"].tolist()]
+    shards, count = uneven.shards("train"), uneven.count("train")
+    assert positions == list(range(2 * count // 3, count))
+    ends = accumulate(shard.count for shard in shards)
+    assert read == [shard for shard, end in zip(shards, ends, strict=True) if end > positions[0]]
+    assert 0 < len(read) < len(shards)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

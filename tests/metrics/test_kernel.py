@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusion_lit.errors import UserError
+from diffusion_lit.metrics import kernel
 from diffusion_lit.metrics.kernel import Features, kernel_distance, median_bandwidth, mmd
 
 
@@ -20,6 +21,13 @@ def test_against_a_plain_double_sum():
     yy = sum(k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j) / 20
     xy = sum(k(a, b) for a in x for b in y) / 20
     assert kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy, rel=1e-9)
+
+
+def test_blocks_of_rows_change_nothing_but_the_rounding(monkeypatch):
+    x, y = torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(0))
+    whole = kernel_distance(x, y)
+    monkeypatch.setattr(kernel, "_PAIRS", 7 * 30)
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
 
 
 def test_it_is_unbiased_at_zero_and_positive_for_a_shift():

@@ -53,7 +53,7 @@ def test_pictures_and_curves_are_there(page):
     tags = Reader(page).tags
     assert tags.count("img") == 5 + 20
     assert tags.count("svg") == 7
-    for words in ("Earlier, after 10,240 images", "std. dev.", "UNet", "train-0003.tar", "weighting: edm", "seed 0"):
+    for words in ("Earlier, after 10,240 images", "std. dev.", "UNet", "4321", "weighting: edm", "seed 0"):
         assert words in page
 
 
