@@ -1,4 +1,4 @@
-"""What a terminal or SLURM sends to all processes of a job does not end those that read."""
+"""What a terminal or SLURM sends to all processes of a job does not end those that read; they end when told to."""
 
 import multiprocessing
 import os
@@ -6,8 +6,9 @@ import signal
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 
-from diffusion_lit.data import StreamLoader
+from diffusion_lit.data import StreamLoader, loader
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -29,5 +30,25 @@ def test_workers_outlive_the_signals_that_training_answers(digits, method):
         assert torch.equal(next(stream)["id"], next(alone)["id"])
     stream.close()
     for worker in workers:
+        worker.join(10)
+        assert worker.exitcode == 0
+
+
+class Large(IterableDataset):
+    """Batches of 100 MB, so that a process which is told to end is just sending one."""
+
+    def __iter__(self):
+        while True:
+            yield torch.ones(25_000_000)
+
+
+def test_a_spawned_worker_that_is_sending_ends_cleanly():
+    workers = iter(DataLoader(
+        Large(), batch_size=None, num_workers=1, multiprocessing_context="spawn", worker_init_fn=loader._begin
+    ))  # fmt: skip
+    before = multiprocessing.active_children()
+    next(workers)
+    del workers
+    for worker in before:
         worker.join(10)
         assert worker.exitcode == 0
