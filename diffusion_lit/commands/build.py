@@ -74,8 +74,15 @@ def build_data_of(run: Path) -> ShardsDataModule | ToyDataModule:
 
 @cache
 def build_reference(run: Path, extractor_name: str = "alex") -> Reference:
-    """The training images of a run as an extractor sees them, which its samples are compared with; made once."""
-    return Reference(build_data_of(run).share("train"), extractor(extractor_name))
+    """The training images of a run as an extractor sees them, which its samples are compared with; made once.
+
+    Raises:
+        UserError: the run was trained on a toy.
+    """
+    data = build_data_of(run)
+    if not isinstance(data, ShardsDataModule):
+        raise UserError(f"{run}: was trained on a toy, not on images; distances of features need images")
+    return Reference(data.share("train"), extractor(extractor_name))
 
 
 def build_module(config: DictConfig) -> DiffusionModule:
