@@ -69,6 +69,11 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             for half in self.folder.glob(".*.part"):  # of an attempt that was killed while it wrote
                 half.unlink(missing_ok=True)
+        module: Any = pl_module
+        if self._is_better(trainer, module.images_seen):  # an evaluation that was left before and was run now
+            self.save_last(trainer, module.images_seen)
+            if trainer.is_global_zero:
+                self._copy(self.folder / "best.ckpt")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

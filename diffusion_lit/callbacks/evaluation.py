@@ -11,9 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffusion_lit.callbacks.ema import EMA
 from diffusion_lit.callbacks.every import passed, whole_step
-from diffusion_lit.callbacks.heartbeat import beating
+from diffusion_lit.callbacks.heartbeat import Interrupted, beating
 from diffusion_lit.callbacks.pictures import Picture
 from diffusion_lit.callbacks.share import Share
+from diffusion_lit.callbacks.stop import GracefulStop
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.errors import UserError
@@ -39,6 +40,8 @@ class Evaluator(Protocol):
 class Periodic(Callback):
     """Run an evaluator every so many images, and in `trainer.test`.
 
+    One that a signal interrupts, or that is due when a signal has stopped training, is run when training goes on.
+
     Args:
         evaluator: what is run; all processes take part.
         folder: the run folder.
@@ -49,13 +52,22 @@ class Periodic(Callback):
     def __init__(self, evaluator: Evaluator, folder: str, every: int | None = None, ema: float | None = None):
         self.evaluator, self.folder, self.every, self.ema = evaluator, Path(folder), every, ema
         self.latest: dict[str, float] = {}
-        self.evaluated_at = -1  # images seen
+        self.evaluated_at: int | None = -1  # images seen; None if a checkpoint does not tell
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module: Any = pl_module
+        if module.images_seen and self.evaluated_at not in (None, module.images_seen):
+            self._evaluate_if_due(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if whole_step(trainer, batch_idx):
+            self._evaluate_if_due(trainer, pl_module)
+
+    def _evaluate_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
-        if whole_step(trainer, batch_idx) and passed(self.every, module.images_seen, module.images_per_step):
+        if passed(self.every, module.images_seen, module.images_per_step):
             self.evaluate(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,6 +76,10 @@ class Periodic(Callback):
     @torch.no_grad()
     def evaluate(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate, log and write the pictures."""
+        callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        stop = next((one for one in callbacks if isinstance(one, GracefulStop)), GracefulStop(()))
+        if stop.stopped:
+            return
         module: Any = pl_module
         images_seen: int = module.images_seen
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -73,16 +89,35 @@ class Periodic(Callback):
         with nullcontext() if self.ema is None else _ema(trainer).use(self.ema, pl_module):
             denoiser = module.whole()
             with beating() as heartbeat:
-                share = Share(trainer.global_rank, trainer.world_size, heartbeat)
-                found = self.evaluator(denoiser, data, share, weights)
-                share.meet()
+                share = Share(trainer.global_rank, trainer.world_size, heartbeat, lambda: stop.number)
+                try:
+                    share.check()
+                    found = self.evaluator(denoiser, data, share, weights)
+                    share.meet()
+                except Interrupted as interrupted:
+                    stop.stop(trainer, interrupted.number)
+                    found = None
         module.train(training)
+        if found is None:
+            return
         self.latest, self.evaluated_at = found.metrics, images_seen
         for logger in trainer.loggers:
             logger.log_metrics({"images_seen": images_seen, **found.metrics}, step=trainer.global_step)
         if trainer.is_global_zero:
             for picture in found.pictures:
                 picture.write(self.folder, images_seen)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint.setdefault("evaluated_at", {})[self._key(trainer)] = self.evaluated_at
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.evaluated_at = checkpoint.get("evaluated_at", {}).get(self._key(trainer))
+
+    def _key(self, trainer: Trainer) -> str:
+        """Which evaluation of a run it is."""
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        alike = [one for one in callbacks if isinstance(one, Periodic) and type(one.evaluator) is type(self.evaluator)]
+        return f"{type(self.evaluator).__name__} {alike.index(self)}"
 
     @property
     def state_key(self) -> str:

@@ -1,4 +1,4 @@
-"""Waiting for each other at the end of an evaluation, however long it takes, but not for a process that has died."""
+"""Waiting for each other in an evaluation, however long it takes, but not for a lost process; leaving it together."""
 
 import itertools
 import socket
@@ -10,9 +10,22 @@ from contextlib import contextmanager
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_store
 
-__all__ = ["Heartbeat", "beating"]
+__all__ = ["Heartbeat", "Interrupted", "beating"]
 
 _evaluations = itertools.count()  # all processes count the same ones
+_LEAVES = 1 << 32  # added to the number of those who have arrived
+
+
+class Interrupted(Exception):
+    """A process got a signal, and all leave the evaluation.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 class Heartbeat:
@@ -51,14 +64,34 @@ class Heartbeat:
         """Wait until all processes are here.
 
         Raises:
+            Interrupted: one of them came to leave; then all of them raise it, and no collective follows.
             RuntimeError: a process has been silent for too long; it names its rank and host.
         """
+        self._arrive(1)
+
+    def check(self, number: int) -> None:
+        """Go to the next meeting to leave, if this process got a signal or another one is there to leave.
+
+        To be called where `meet` comes before the next collective.
+
+        Args:
+            number: of the signal, 0 if there was none.
+
+        Raises:
+            Interrupted, RuntimeError: as `meet`.
+        """
+        if number:
+            self.store.set("signal", str(number))
+        if number or self.store.add(f"arrived/{self._meetings + 1}", 0) >= _LEAVES:
+            self._arrive(1 + _LEAVES)
+
+    def _arrive(self, count: int) -> None:
         self._meetings += 1
         arrived = f"arrived/{self._meetings}"
-        self.store.add(arrived, 1)
+        self.store.add(arrived, count)
         heard = {rank: (0, time.monotonic()) for rank in range(self.world_size)}
         pause = 0.005
-        while self.store.add(arrived, 0) < self.world_size:
+        while (there := self.store.add(arrived, 0)) % _LEAVES < self.world_size:
             for rank, (beats, since) in heard.items():
                 now = self.store.add(f"beats/{rank}", 0)
                 if now != beats:
@@ -71,6 +104,8 @@ class Heartbeat:
                     )
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
+        if there >= _LEAVES:
+            raise Interrupted(int(self.store.get("signal")))
 
     def _beat(self) -> None:
         while not self._over.wait(self.interval):

@@ -95,7 +95,7 @@ class Restoration:
         began = time.perf_counter()
         # sample j of image i is named (i, j), so it is the same in any chunk and on any process
         names = torch.stack(torch.broadcast_tensors(ids[:, None], torch.arange(self.samples)), dim=-1)
-        drawn = draw(method, denoiser, measurement, names, self.seed, self.batch_size).to(truth)
+        drawn = draw(method, denoiser, measurement, names, self.seed, self.batch_size, share.check).to(truth)
         seconds = (time.perf_counter() - began) / max(1, len(truth) * self.samples)
         first, mean = drawn[:, 0], drawn.mean(1)
         scores = self._scores(mean, truth, measurement.operator)
@@ -152,28 +152,30 @@ class Restoration:
 
 
 def draw(
-    method: Method, denoiser: Denoiser, measurement: Measurement, ids: Tensor, seed: int, batch_size: int
+    method: Method,
+    denoiser: Denoiser,
+    measurement: Measurement,
+    ids: Tensor,
+    seed: int,
+    batch_size: int,
+    before_each: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Draw samples of each y of a batched measurement, about `batch_size` at a time, on the denoiser's device.
 
     Args:
         ids: (n, samples) or (n, samples, names): the samples' names; see `Method`.
+        before_each: is called before each batch.
 
     Returns:
         (n, samples, C, H, W), on the CPU.
     """
     device, samples = denoiser.reference.device, ids.shape[1]
     chunk = max(1, batch_size // samples)
-    drawn = [
-        method(
-            denoiser,
-            Measurement(y.to(device), measurement.operator, measurement.noise),
-            samples=samples,
-            seed=seed,
-            ids=names.to(device),
-        ).cpu()
-        for y, names in zip(measurement.y.split(chunk), ids.split(chunk))
-    ]
+    drawn = []
+    for y, names in zip(measurement.y.split(chunk), ids.split(chunk)):
+        before_each()
+        part = Measurement(y.to(device), measurement.operator, measurement.noise)
+        drawn.append(method(denoiser, part, samples=samples, seed=seed, ids=names.to(device)).cpu())
     measurement.operator.cpu()  # a method takes it to the denoiser's device
     return torch.cat(drawn)
 

@@ -53,12 +53,11 @@ class Sampling:
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
         began = time.perf_counter()
         ids = torch.tensor(share.of(self.n), dtype=torch.int64)
-        images = torch.cat(
-            [
-                self.sampler(denoiser, (len(part), *data.shape), seed=self.seed, ids=part)
-                for part in ids.split(self.batch_size)
-            ]
-        ).clamp(-1, 1)
+        drawn = []
+        for part in ids.split(self.batch_size):
+            share.check()
+            drawn.append(self.sampler(denoiser, (len(part), *data.shape), seed=self.seed, ids=part))
+        images = torch.cat(drawn).clamp(-1, 1)
         found = Evaluation()
         found.metrics["samples/seconds"] = time.perf_counter() - began
         how = f"{weights}/{type(self.sampler).__name__.lower()}-{self.sampler.nfe}"
@@ -92,5 +91,7 @@ class Sampling:
 
 def _read(data: ShardsDataModule, share: Share) -> Iterator[dict[str, Tensor]]:
     """This process's share of the training images; at its end all wait for each other."""
-    yield from data.share("train")
+    for batch in data.share("train"):
+        share.check()
+        yield batch
     share.meet()

@@ -1,12 +1,13 @@
 """Every process does an equal share, by sample id; numbers meet once, at the end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from diffusion_lit.callbacks.heartbeat import Heartbeat
+from diffusion_lit.callbacks.heartbeat import Heartbeat, Interrupted
 
 __all__ = ["Columns", "Share"]
 
@@ -45,11 +46,13 @@ class Share:
         rank: of this process.
         world_size: number of processes.
         heartbeat: by which they wait for each other; None waits for nobody.
+        signal: tells the number of the signal that asked this process to stop, 0 if none did.
     """
 
     rank: int = 0
     world_size: int = 1
     heartbeat: Heartbeat | None = None
+    signal: Callable[[], int] = lambda: 0
 
     def of(self, n: int) -> range:
         """This process's part of 0..n-1: neighbouring numbers, so that the first ones are all on the first process."""
@@ -59,6 +62,18 @@ class Share:
         """Wait until all processes have done their part, before a collective that would not wait as long."""
         if self.heartbeat is not None:
             self.heartbeat.meet()
+
+    def check(self) -> None:
+        """To be called between two batches: leave the evaluation if a process shall stop, all processes together.
+
+        Raises:
+            Interrupted: one shall.
+        """
+        number = self.signal()
+        if self.heartbeat is not None:
+            self.heartbeat.check(number)
+        elif number:
+            raise Interrupted(number)
 
     def mean(self, scores: dict[str, Tensor], device: torch.device) -> dict[str, float]:
         """The mean of each column (B,) over the samples of all processes, which meet on `device`; collective."""

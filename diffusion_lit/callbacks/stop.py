@@ -18,8 +18,8 @@ class GracefulStop(Callback):
     """Note a signal in its handler and act on it only between two steps, on all processes together.
 
     Saving inside a handler deadlocks when one process is in a collective and another is not. A signal to any process
-    stops all of them after the step that it came in, or after the next one if there are several. A second Ctrl-C stops
-    at once.
+    stops all of them after the step that it came in, or after the next one if there are several; an evaluation is left
+    between two batches. A second Ctrl-C stops at once.
 
     Args:
         signals: names such as "SIGINT".
@@ -42,6 +42,16 @@ class GracefulStop(Callback):
         assert self.stopped is not None
         return os.EX_TEMPFAIL if self.stopped == PREEMPTION else 128 + signal.Signals[self.stopped]
 
+    @property
+    def number(self) -> int:
+        """Of the first signal that this process got, 0 if none."""
+        return signal.Signals[self.received] if self.received else 0
+
+    def stop(self, trainer: Trainer, number: int) -> None:
+        """Stop after this step because of a signal; all processes call it at the same step."""
+        self.stopped = signal.Signals(number).name
+        trainer.should_stop = True
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,14 +63,18 @@ class GracefulStop(Callback):
         # in place of Lightning's own; a signal before this ends the process, which has nothing to save yet
         self._previous = {s: signal.signal(s, self._note) for s in self.signals}
         self._vote.open()
+        if signal.SIGTERM in self.signals:
+            # Lightning broadcasts before each batch whether its own handler got a SIGTERM, and so waits for the GPU in
+            # each step (its issue 21487); that handler is replaced, so there is nothing to tell
+            loop: Any = trainer.fit_loop.epoch_loop
+            loop._broadcast_sigterm_tensor = lambda: None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        heard = self._vote.cast(signal.Signals[self.received] if self.received else 0)
+        heard = self._vote.cast(self.number)
         if heard and not self.stopped:
-            self.stopped = signal.Signals(heard).name
-            trainer.should_stop = True
+            self.stop(trainer, heard)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._vote.close()
