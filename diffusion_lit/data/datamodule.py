@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float32, Int64
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -111,6 +112,14 @@ class ShardsDataModule(LightningDataModule):
             start_method=self.start_method,
             parts=1 if self.trainer is None else self.trainer.accumulate_grad_batches,
         )
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Tensor]:
+        """Copy by way of pinned memory, from which a GPU takes it in its turn; else we would wait for that."""
+        if device.type == "cuda":
+            batch = {key: value.pin_memory() for key, value in batch.items()}
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Compare the first training batch of all processes, once; raises UserError if two of them read one image."""
