@@ -82,9 +82,9 @@ class Sampling:
             _, mean, covariance = pixel_moments(data)
             gaussian = GaussianDenoiser(mean.reshape(data.shape), covariance, VP()).sample(self.n, self.seed).float()
             result[f"{fd}/gaussian"] = reference.frechet(gaussian[torch.tensor(share.of(self.n))])
-            held_out = torch.cat([data.images(split) for split in data.splits if split != "train"])
-            n = min(self.n, len(held_out))
-            seen = extract(reference.extractor, held_out[:n].to(images.device))
+            held_out = _held_out(data, self.n)
+            n = len(held_out)
+            seen = extract(reference.extractor, held_out.to(images.device))
             result[f"{identity('fd', seen_by, n)}/floor"] = floor(reference.moments, seen, n)
         return result
 
@@ -95,3 +95,13 @@ def _read(data: ShardsDataModule, share: Share) -> Iterator[dict[str, Tensor]]:
         share.check()
         yield batch
     share.meet()
+
+
+def _held_out(data: ShardsDataModule, n: int) -> Tensor:
+    """The first n images that are not trained on, or all if there are fewer."""
+    found: list[Tensor] = []
+    for split in [split for split in data.splits if split != "train"]:
+        left = n - sum(map(len, found))
+        if left:
+            found.append(data.held_out(split, min(left, data.manifest.count(split)))["image"])
+    return torch.cat(found)

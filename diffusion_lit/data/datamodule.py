@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_lit.data.cache import Cache
 from diffusion_lit.data.loader import HeldOutLoader, StreamLoader
 from diffusion_lit.data.manifest import Manifest
-from diffusion_lit.data.shards import collate, read_shard
+from diffusion_lit.data.shards import Sample, collate, read_shard
 from diffusion_lit.errors import UserError
 
 __all__ = ["ShardsDataModule"]
@@ -146,12 +146,17 @@ class ShardsDataModule(LightningDataModule):
         Raises:
             UserError: no such split, or it has fewer than n images.
         """
-        samples = [sample for shard in self.manifest.shards(split) for sample in read_shard(self.manifest, shard)]
-        if n is not None and not 0 < n <= len(samples):
+        shards, count = self.manifest.shards(split), self.manifest.count(split)
+        if n is not None and not 0 < n <= count:
             raise UserError(
-                f"{split}: {n} images asked for, {len(samples)} in {self.root}. Ask for between 1 and {len(samples)}, "
-                "or pack a larger source."
+                f"{split}: {n} images asked for, {count} in {self.root}. Ask for between 1 and {count}, or pack a "
+                "larger source."
             )
+        samples: list[Sample] = []
+        for shard in shards:
+            samples += read_shard(self.manifest, shard)
+            if n is not None and len(samples) >= n and split != "train":  # the others are packed by ascending id
+                break
         samples = sorted(samples, key=lambda sample: sample.id)[:n]
         return collate(samples, self.shape, range(len(samples)))
 

@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from diffusion_lit.data import Manifest, ShardsDataModule, StreamLoader, pack
+from diffusion_lit.data import Manifest, Shard, ShardsDataModule, StreamLoader, datamodule, pack
+from diffusion_lit.data.shards import Sample, read_shard
 from diffusion_lit.errors import UserError
 
 
@@ -58,6 +59,23 @@ def test_plain_use(digits: Manifest) -> None:
     assert held["image"].shape == (40, 1, 8, 8)
     assert held["id"].tolist() == sorted(data.held_out("test")["id"].tolist())[:40]
     assert data.images("validation").shape == (177, 1, 8, 8)
+
+
+def test_few_held_out_images_are_read_from_few_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Shard] = []
+
+    def spy(manifest: Manifest, shard: Shard) -> list[Sample]:
+        read.append(shard)
+        return read_shard(manifest, shard)
+
+    small = pack("digits", tmp_path / "small", shards=40, progress=False)
+    assert len(small.shards("test")) == 5
+    data = ShardsDataModule(small.root, 40)
+    whole = data.held_out("test")
+    assert whole["id"].equal(whole["id"].sort().values)
+    monkeypatch.setattr(datamodule, "read_shard", spy)
+    assert data.held_out("test", 40)["id"].equal(whole["id"][:40])
+    assert read == small.shards("test")[:2]
 
 
 def test_too_few_images_and_missing_splits_are_explained(digits: Manifest, tmp_path: Path) -> None:
