@@ -31,11 +31,11 @@ class NoiseLevels:
     ) -> Evaluation:
         device = denoiser.reference.device
         held_out = data.held_out(self.split, self.n)
-        mine = torch.tensor(share.of(self.n))
-        images, ids = held_out["image"][mine].to(device), held_out["id"][mine].to(device)
+        part = share.part(self.n)
+        images, ids = held_out["image"][part.samples].to(device), held_out["id"][part.samples].to(device)
         quantiles = (torch.arange(self.levels, dtype=torch.float64, device=device) + 0.5) / self.levels
         times = self.objective.times(quantiles, denoiser.schedule).sort().values  # quantiles may run either way
-        losses = share.mean(
+        losses = part.mean(
             {
                 f"{level:02d}": self.objective.loss_at(
                     denoiser, images, t.expand(len(ids)), seed=self.seed, positions=ids

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_lit.callbacks.baselines import Baseline
 from diffusion_lit.callbacks.evaluation import Evaluation
 from diffusion_lit.callbacks.pictures import Picture
-from diffusion_lit.callbacks.share import Share
+from diffusion_lit.callbacks.share import Part, Share
 from diffusion_lit.data import ShardsDataModule
 from diffusion_lit.denoise import Denoiser
 from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement, Method, Operator, Separable
@@ -62,19 +62,19 @@ class Restoration:
 
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
         held_out = data.held_out(self.split, self.n)
-        mine = torch.tensor(share.of(self.n))
-        truth, ids = held_out["image"][mine], held_out["id"][mine]
+        part = share.part(self.n)
+        truth, ids = held_out["image"][part.samples], held_out["id"][part.samples]
         found = Evaluation()
         for task, make in self.operators.items():
             operator = make(shape=data.shape)
             measurement = Measurement.simulate(operator, self.noise, truth, seed=self.seed, ids=ids)
             for name, method in self.methods.items():
-                self._restore(found, task, name, denoiser, method, measurement, truth, ids, share, weights)
+                self._restore(found, task, name, denoiser, method, measurement, truth, ids, part, weights)
             fitting = {k: b for k, b in self.baselines.items() if isinstance(operator, b.needs)}
             for name, baseline in fitting.items():
                 estimate, device = baseline(measurement, data), denoiser.reference.device
-                numbers = share.mean(self._scores(estimate, truth, operator), device)
-                numbers["fd"] = _moments(estimate, device).distance(_moments(truth, device))
+                numbers = part.mean(self._scores(estimate, truth, operator), device)
+                numbers["fd"] = _moments(estimate, part, device).distance(_moments(truth, part, device))
                 found.metrics |= {f"restoration/{task}/{name}/{k}": v for k, v in numbers.items()}
         return found
 
@@ -88,22 +88,22 @@ class Restoration:
         measurement: Measurement,
         truth: Tensor,
         ids: Tensor,
-        share: Share,
+        part: Part,
         weights: str,
     ) -> None:
         device = denoiser.reference.device
         began = time.perf_counter()
         # sample j of image i is named (i, j), so it is the same in any chunk and on any process
         names = torch.stack(torch.broadcast_tensors(ids[:, None], torch.arange(self.samples)), dim=-1)
-        drawn = draw(method, denoiser, measurement, names, self.seed, self.batch_size, share.check).to(truth)
+        drawn = draw(method, denoiser, measurement, names, self.seed, self.batch_size, part.share.check).to(truth)
         seconds = (time.perf_counter() - began) / max(1, len(truth) * self.samples)
         first, mean = drawn[:, 0], drawn.mean(1)
         scores = self._scores(mean, truth, measurement.operator)
         scores |= {f"{k}_sample": v for k, v in self._scores(first, truth, measurement.operator).items()}
         scores["misfit"] = misfit(measurement, drawn)
         scores["coverage_90"] = covered(drawn, truth, 0.9)
-        numbers = share.mean(scores, device)
-        restored, real = (_moments(images, device) for images in (first, truth))
+        numbers = part.mean(scores, device)
+        restored, real = (_moments(images, part, device) for images in (first, truth))
         numbers |= {
             "fd": restored.distance(real),
             "misfit_expected": measurement.expected_misfit,
@@ -113,7 +113,10 @@ class Restoration:
             "seconds": seconds,
         }
         found.metrics |= {f"restoration/{task}/{name}/{weights}/{k}": v for k, v in numbers.items()}
-        found.pictures.append(self._picture(task, name, measurement, truth, drawn, ids, numbers, scores))
+        several = min(3, self.samples)
+        images = part.gather(strips(measurement, truth, drawn, several), device)[: self.shown]
+        rows = part.gather(torch.stack([ids.double(), *(scores[k].double() for k in ("psnr", "lpips"))], 1), device)
+        found.pictures.append(_picture(task, name, images, rows[: self.shown], numbers))
 
     def _scores(self, restored: Tensor, truth: Tensor, operator: Operator) -> dict[str, Tensor]:
         """Per-image scores (B,); images are clamped to [-1, 1], as they would be shown."""
@@ -131,24 +134,6 @@ class Restoration:
     @cached_property
     def _perceptual(self) -> LPIPS:
         return LPIPS(self.lpips)
-
-    def _picture(
-        self,
-        task: str,
-        name: str,
-        measurement: Measurement,
-        truth: Tensor,
-        drawn: Tensor,
-        ids: Tensor,
-        numbers: dict[str, float],
-        scores: dict[str, Tensor],
-    ) -> Picture:
-        rows, several = slice(self.shown), min(3, self.samples)
-        columns = ["truth", "measurement", *[f"sample {j + 1}" for j in range(several)], "mean", "standard deviation"]
-        images = strips(measurement, truth, drawn, several)[rows]
-        about = {"operator": task, "method": name, "columns": columns, "ids": ids[rows].tolist(), "metrics": numbers}
-        about["scores"] = {key: scores[key][rows].tolist() for key in ("psnr", "lpips")}  # of the means shown
-        return Picture(f"restorations/{{images_seen}}/{task}--{name}", images, about)
 
 
 def draw(
@@ -205,6 +190,17 @@ def strips(measurement: Measurement, truth: Tensor, drawn: Tensor, several: int)
     return torch.stack([truth, measured, *drawn[:, :several].unbind(1), drawn.mean(1), spread * 2 - 1], dim=1)
 
 
-def _moments(images: Tensor, device: torch.device) -> Gaussian:
+def _picture(task: str, method: str, images: Tensor, rows: Tensor, numbers: dict[str, float]) -> Picture:
+    """Strips (rows, several + 4, C, H, W) of images, with id, PSNR and LPIPS (of the mean) of each row."""
+    several = images.shape[1] - 4
+    columns = ["truth", "measurement", *[f"sample {j + 1}" for j in range(several)], "mean", "standard deviation"]
+    ids, psnr, lpips = rows.T.tolist()
+    about = {"operator": task, "method": method, "columns": columns, "ids": [int(i) for i in ids], "metrics": numbers}
+    about["scores"] = {"psnr": psnr, "lpips": lpips}
+    return Picture(f"restorations/{{images_seen}}/{task}--{method}", images, about)
+
+
+def _moments(images: Tensor, part: Part, device: torch.device) -> Gaussian:
     """Moments of the AlexNet features of the images of all processes; collective."""
-    return gather(extract(extractor("alex", str(device)), images.clamp(-1, 1).to(device)))
+    mine = images[: part.count].clamp(-1, 1).to(device)
+    return gather(extract(extractor("alex", str(device)), mine))

@@ -52,20 +52,19 @@ class Sampling:
 
     def __call__(self, denoiser: Denoiser, data: ShardsDataModule, share: Share, weights: str) -> Evaluation:
         began = time.perf_counter()
-        ids = torch.tensor(share.of(self.n), dtype=torch.int64)
-        drawn = []
-        for part in ids.split(self.batch_size):
+        part, drawn = share.part(self.n), []
+        for ids in part.samples.split(self.batch_size):
             share.check()
-            drawn.append(self.sampler(denoiser, (len(part), *data.shape), seed=self.seed, ids=part))
+            drawn.append(self.sampler(denoiser, (len(ids), *data.shape), seed=self.seed, ids=ids))
         images = torch.cat(drawn).clamp(-1, 1)
         found = Evaluation()
         found.metrics["samples/seconds"] = time.perf_counter() - began
         how = f"{weights}/{type(self.sampler).__name__.lower()}-{self.sampler.nfe}"
         share.meet()
         for name in self.extractors:
-            found.metrics |= self._distances(name, images, data, share, how)
-        rows = max(1, int(min(self.grid, len(images)) ** 0.5))
-        shown = images[: rows * rows].reshape(rows, rows, *data.shape)
+            found.metrics |= self._distances(name, images[: part.count], data, share, how)
+        rows = int(min(self.grid, self.n) ** 0.5)
+        shown = part.gather(images, images.device)[: rows * rows].reshape(rows, rows, *data.shape)
         about = {"sampler": type(self.sampler).__name__, "nfe": self.sampler.nfe, "n": rows * rows, "weights": weights}
         found.pictures.append(Picture("samples/{images_seen}", shown, about))
         return found

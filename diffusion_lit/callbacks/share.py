@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torchmetrics import Metric
 
 from diffusion_lit.callbacks.heartbeat import Heartbeat, Interrupted
+from diffusion_lit.metrics.kernel import Features
 
-__all__ = ["Columns", "Share"]
+__all__ = ["Columns", "Part", "Share"]
 
 
 class Columns(Metric):
@@ -75,9 +77,37 @@ class Share:
         elif number:
             raise Interrupted(number)
 
+    def part(self, n: int) -> "Part":
+        """This process's part of n samples, to be put together with those of the others."""
+        return Part(torch.tensor(self.of(n) or range(1)), len(self.of(n)), self)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a process does of several samples; where there are more processes than samples, the first one once more.
+
+    So every process computes the same things, and all take part in what is collective; what is done twice counts once.
+
+    Args:
+        samples: numbers of those that it does, at least one.
+        count: how many of them count, the first ones: all or none.
+        share: of the process.
+    """
+
+    samples: Int64[Tensor, " samples"]
+    count: int
+    share: Share
+
     def mean(self, scores: dict[str, Tensor], device: torch.device) -> dict[str, float]:
-        """The mean of each column (B,) over the samples of all processes, which meet on `device`; collective."""
-        self.meet()
+        """The mean of each column (samples,) over the samples of all processes, which meet on `device`; collective."""
+        self.share.meet()
         columns = Columns(list(scores)).to(device)
-        columns.update(scores)
+        columns.update({name: score[: self.count] for name, score in scores.items()})
         return columns.compute()
+
+    def gather(self, rows: Tensor, device: torch.device) -> Tensor:
+        """The rows (samples, *) of all processes in the order of the samples, as `mean` does; collective."""
+        self.share.meet()
+        features = Features().to(device)
+        features.update(rows[: self.count].flatten(1).to(device))
+        return features.compute().reshape(-1, *rows.shape[1:]).to(rows)

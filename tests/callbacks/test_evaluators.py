@@ -29,6 +29,13 @@ def test_shares_are_equal_and_make_the_whole(n, world_size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_a_process_without_samples_does_the_first_one_which_does_not_count():
+    parts = [Share(rank, 4).part(2) for rank in range(4)]
+    assert [part.samples.tolist() for part in parts] == [[0], [0], [0], [1]]
+    assert [part.count for part in parts] == [0, 1, 0, 1]
+    assert Share(2, 3).part(7).samples.tolist() == [4, 5, 6]
+
+
 def test_columns_are_means_over_rows_not_over_batches():
     columns = Columns(["a", "b"])
     columns.update({"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.zeros(3)})

@@ -1,13 +1,16 @@
-"""Two processes (gloo) against one: the same stream, the same training, the same numbers of an evaluation."""
+"""Several processes (gloo) against one: the same stream, the same training, the same evaluation."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from shutil import copytree
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from diffusion_lit import checkpoint
 from diffusion_lit.cli import main
@@ -17,16 +20,16 @@ from tests.commands.small import EVALUATED, LIGHTNING, SMALL
 
 pytestmark = pytest.mark.filterwarnings(*LIGHTNING)
 
-# shares that are not equal, so that a mean of means or a forgotten remainder shows
+# shares that are not equal, so that a mean of means or a forgotten remainder shows; two of four restore nothing
 UNEVEN = [
     "evaluation.loss.evaluator.n=15",
     "evaluation.generation.evaluator.n=33",
-    "evaluation.restoration.evaluator.n=7",
+    "evaluation.restoration.evaluator.n=2",
 ]
 
 
 def run(*words: str) -> None:
-    """Run a command whose trainer starts a second process."""
+    """Run a command whose trainer starts further processes."""
     done = subprocess.run(
         [sys.executable, "-m", "diffusion_lit.cli", *words],
         capture_output=True,
@@ -68,7 +71,7 @@ def test_training_and_evaluation_are_the_same(shards, tmp_path):
     both = copytree(one, tmp_path / "both")
     before = len(read(one / "metrics.jsonl"))
     assert main(["evaluate", f"checkpoint={one}", *UNEVEN]) == 0
-    run("evaluate", f"checkpoint={both}", *UNEVEN, "trainer.devices=2", "trainer.strategy=ddp")
+    run("evaluate", f"checkpoint={both}", *UNEVEN, "trainer.devices=4", "trainer.strategy=ddp")
     found = []
     for folder in (one, both):
         lines = [without_times(line) for line in read(folder / "metrics.jsonl")[before:]]
@@ -78,3 +81,11 @@ def test_training_and_evaluation_are_the_same(shards, tmp_path):
     for key, value in found[0].items():
         assert found[1][key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
     assert (both / "summary.json").exists()
+
+    pictures = sorted(path.relative_to(one) for path in one.rglob("*.png"))
+    assert len(pictures) == 2
+    for path in pictures:
+        told = [json.loads((folder / path).with_suffix(".json").read_text()) for folder in (one, both)]
+        assert told[0].get("ids") == told[1].get("ids")
+        pixels = [np.asarray(Image.open(folder / path), dtype=int) for folder in (one, both)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= 1, path
