@@ -5,8 +5,7 @@ noise  eps(x_t, t)       = (x_t - alpha_t D) / sigma_t
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +25,6 @@ __all__ = [
     "Batch",
     "Bridge",
     "Clipped",
-    "Cost",
     "Denoiser",
     "Interpolated",
     "NetworkDenoiser",
@@ -35,7 +33,6 @@ __all__ = [
     "V",
     "bridge",
     "cloned",
-    "counted",
     "expand",
     "step_variance",
 ]
@@ -219,31 +216,3 @@ class Clipped(Denoiser):
     @property
     def reference(self) -> Tensor:
         return self.denoiser.reference
-
-
-@dataclass
-class Cost:
-    """What a piece of work has cost: calls of the denoiser, and vector-Jacobian products through it, per sample."""
-
-    forwards: int = 0
-    vjps: int = 0
-
-
-@contextmanager
-def counted(denoiser: Denoiser) -> Iterator[Cost]:
-    """Count the calls of `denoiser`, and the gradients taken through its mean, inside the block."""
-    cost = Cost()
-
-    def count_vjp(gradient: Tensor) -> None:
-        cost.vjps += 1
-
-    def count_forward(module: nn.Module, args: tuple, result: Posterior) -> None:
-        cost.forwards += 1
-        if result.mean.requires_grad:
-            result.mean.register_hook(count_vjp)
-
-    handle = denoiser.register_forward_hook(count_forward)
-    try:
-        yield cost
-    finally:
-        handle.remove()

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from diffusion_lit.analytic import GaussianDenoiser
+from diffusion_lit.cost import counted
 from diffusion_lit.denoise import (
     EPS,
     NCSN,
@@ -15,7 +16,6 @@ from diffusion_lit.denoise import (
     NetworkDenoiser,
     Preconditioning,
     V,
-    counted,
     expand,
 )
 from diffusion_lit.errors import UserError

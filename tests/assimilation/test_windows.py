@@ -7,7 +7,8 @@ import torch
 
 from diffusion_lit.analytic import GaussianDenoiser
 from diffusion_lit.assimilation import LinearChain, WindowedDenoiser
-from diffusion_lit.denoise import Denoiser, Posterior, counted
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import Denoiser, Posterior
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Inpainting, Measurement, methods
 from diffusion_lit.noise import VE, VP

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianDenoiser
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, Operator, methods
 from diffusion_lit.inverse.guidance import MMPS, PiGDM

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from diffusion_lit.denoise import NetworkDenoiser, counted
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import NetworkDenoiser
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, Method, methods
 from diffusion_lit.inverse.operators import operators

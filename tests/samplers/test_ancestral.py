@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.denoise import Denoiser, Posterior, counted
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import Denoiser, Posterior
 from diffusion_lit.noise import EDM, VP, DiscreteVP, Schedule
 from diffusion_lit.randomness import Randomness
 from diffusion_lit.samplers import DDIM, DDPM, Fixed, Learned, Strided, Uniform

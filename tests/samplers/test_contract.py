@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.denoise import NetworkDenoiser, Posterior, counted, expand
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import NetworkDenoiser, Posterior, expand
 from diffusion_lit.errors import UserError
 from diffusion_lit.noise import EDM, VE, VP, Cosine, DiscreteVP, Rectified, Schedule, SubVP
 from diffusion_lit.randomness import Randomness

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.noise import EDM, VP, DiscreteVP, Rectified, Schedule
 from diffusion_lit.samplers import RK45, Heun, LogSNR
 

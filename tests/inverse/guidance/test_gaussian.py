@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianDenoiser
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import CorrelatedNoise, GaussianNoise, LinearOperator, Measurement, PoissonNoise
 from diffusion_lit.inverse.guidance import ALD, JFPS, MMPS, TMPD, Convolved, DataCovariance, PiGDM

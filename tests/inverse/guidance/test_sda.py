@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import CorrelatedNoise, GaussianNoise, LaplaceNoise, Measurement, Operator, methods
 from diffusion_lit.inverse.guidance.sda import SDA, ByNoise

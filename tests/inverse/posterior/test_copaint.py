@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse.posterior import CoPaint
 from diffusion_lit.noise import EDM, VP

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from diffusion_lit.analytic import GaussianDenoiser
-from diffusion_lit.denoise import Denoiser, Posterior, counted
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import Denoiser, Posterior
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement, Operator
 from diffusion_lit.inverse.posterior import DAPS

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, Measurement
 from diffusion_lit.inverse.posterior import DDNM, DDNMPlus

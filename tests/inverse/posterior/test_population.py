@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from diffusion_lit.analytic import GaussianMixtureDenoiser
-from diffusion_lit.denoise import Posterior, counted
+from diffusion_lit.cost import counted
+from diffusion_lit.denoise import Posterior
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import (
     CorrelatedNoise,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_lit.denoise import counted
+from diffusion_lit.cost import counted
 from diffusion_lit.errors import UserError
 from diffusion_lit.inverse import GaussianNoise, LinearOperator, Measurement
 from diffusion_lit.inverse.guidance import DPS, Published
