@@ -2,7 +2,8 @@
 diffusion-lit evaluate --follow RUN [every=30] [key=value ...]
 
 Measure generation and restoration with a trained run, and write its summary.json. The entries of `evaluation` in the
-run's config.yaml are used; any key of it can be changed.
+run's config.yaml are used; any key of it can be changed. While a run is not finished, what is measured stands in
+followed.jsonl: training alone writes its metrics.jsonl.
 
     diffusion-lit evaluate checkpoint=runs/demo
     diffusion-lit evaluate checkpoint=runs/demo evaluation.restoration.evaluator.samples=16
@@ -17,6 +18,8 @@ SIGTERM, it finishes the evaluation under way; the same command goes on. One pro
 A run that is followed need not evaluate itself: train ... every.evaluation=null callbacks.checkpoint.keep_every=64_000
 """
 
+import time
+
 from diffusion_lit.errors import UserError
 
 __all__ = ["run"]
@@ -24,7 +27,7 @@ __all__ = ["run"]
 
 def run(words: list[str]) -> int:
     from diffusion_lit import checkpoint
-    from diffusion_lit.commands.build import quiet
+    from diffusion_lit.commands.build import build_all, quiet
     from diffusion_lit.commands.evaluations import Evaluations, evaluation_config
     from diffusion_lit.commands.follow import follow
     from diffusion_lit.configuration import split_arguments
@@ -43,17 +46,22 @@ def run(words: list[str]) -> int:
     path = checkpoint.locate(arguments["checkpoint"])
     record = RunRecord(path.parent.parent)
     config = evaluation_config(record, [*left_out, *overrides])
-    state = checkpoint.read(path)
+    state, loggers = checkpoint.read(path), config.logger
+    if beside := not record.run["finished"]:
+        config.logger = {}
     evaluations = Evaluations(config)
     metrics = evaluations.at(path, state)
     if not evaluations.trainer.is_global_zero:
         return 0
 
-    facts = {"images_seen": evaluations.module.trained_images, "train_seconds": record.run["train_seconds"]}
+    images_seen = evaluations.module.trained_images
+    if beside:
+        record.log_followed({"images_seen": images_seen, "time": time.time(), **metrics})
+    facts = {"images_seen": images_seen, "train_seconds": record.run["train_seconds"]}
     summary = summarize_run(metrics, evaluations.baselines, **facts)
     evaluations.describe(record.folder)
     record.write_summary(summary)
-    for logger in evaluations.trainer.loggers:
+    for logger in build_all(loggers).values():
         if isinstance(logger, WandbLogger):
             logger.update()
     print(Table(["metric", "value"], [[key, f"{value:.4g}"] for key, value in summary.items()]).text())

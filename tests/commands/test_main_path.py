@@ -1,6 +1,7 @@
 """The main path as a user walks it, each command in this process: pack, train, evaluate, sample, restore, report."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,22 @@ def test_evaluate_leaves_out_and_overrides(run, capsys):
     for word in ("~evaluation.nothing", "~nothing", "evaluation.lss=3", "trainer.strtegy=ddp"):
         assert main(["evaluate", f"checkpoint={run}", word]) == 2
         assert word.lstrip("~").partition("=")[0] in capsys.readouterr().err
+
+
+def test_what_is_measured_of_a_run_that_still_trains_stands_beside_its_log(run, tmp_path):
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(told | {"finished": None}))
+    with (folder / "metrics.jsonl").open("a") as log:
+        log.write('{"images_seen": 2')  # training is just writing
+    before = (folder / "metrics.jsonl").stat()
+    words = ["~evaluation.generation", "~evaluation.restoration", "evaluation.loss.evaluator.n=8"]
+    assert main(["evaluate", f"checkpoint={folder}", *words]) == 0
+    after = (folder / "metrics.jsonl").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    [line] = read(folder / "followed.jsonl")
+    assert line["images_seen"] == 256
+    assert "loss_by_noise/ema-0.05/00" in line
 
 
 def test_sample_writes_a_grid_and_an_array_that_do_not_depend_on_the_batch(run, tmp_path):
