@@ -114,9 +114,9 @@ class Restoration:
         }
         found.metrics |= {f"restoration/{task}/{name}/{weights}/{k}": v for k, v in numbers.items()}
         several = min(3, self.samples)
-        images = part.gather(strips(measurement, truth, drawn, several), device)[: self.shown]
-        rows = part.gather(torch.stack([ids.double(), *(scores[k].double() for k in ("psnr", "lpips"))], 1), device)
-        found.pictures.append(_picture(task, name, images, rows[: self.shown], numbers))
+        images = part.gather(strips(measurement, truth, drawn, several), device, self.shown)
+        rows = torch.stack([ids.double(), *(scores[key].double() for key in ("psnr", "lpips"))], 1)
+        found.pictures.append(_picture(task, name, images, part.gather(rows, device, self.shown), numbers))
 
     def _scores(self, restored: Tensor, truth: Tensor, operator: Operator) -> dict[str, Tensor]:
         """Per-image scores (B,); images are clamped to [-1, 1], as they would be shown."""

@@ -64,7 +64,7 @@ class Sampling:
         for name in self.extractors:
             found.metrics |= self._distances(name, images[: part.count], data, share, how)
         rows = int(min(self.grid, self.n) ** 0.5)
-        shown = part.gather(images, images.device)[: rows * rows].reshape(rows, rows, *data.shape)
+        shown = part.gather(images, images.device, first=rows * rows).reshape(rows, rows, *data.shape)
         about = {"sampler": type(self.sampler).__name__, "nfe": self.sampler.nfe, "n": rows * rows, "weights": weights}
         found.pictures.append(Picture("samples/{images_seen}", shown, about))
         return found

@@ -105,9 +105,10 @@ class Part:
         columns.update({name: score[: self.count] for name, score in scores.items()})
         return columns.compute()
 
-    def gather(self, rows: Tensor, device: torch.device) -> Tensor:
-        """The rows (samples, *) of all processes in the order of the samples, as `mean` does; collective."""
+    def gather(self, rows: Tensor, device: torch.device, first: int) -> Tensor:
+        """The rows (samples, *) of all processes in the order of the samples, the first ones; collective."""
         self.share.meet()
         features = Features().to(device)
-        features.update(rows[: self.count].flatten(1).to(device))
+        wanted = rows[: self.count][(self.samples[: self.count] < first).to(rows.device)]
+        features.update(wanted.flatten(1).to(device))
         return features.compute().reshape(-1, *rows.shape[1:]).to(rows)

@@ -33,7 +33,10 @@ def test_a_process_without_samples_does_the_first_one_which_does_not_count():
     parts = [Share(rank, 4).part(2) for rank in range(4)]
     assert [part.samples.tolist() for part in parts] == [[0], [0], [0], [1]]
     assert [part.count for part in parts] == [0, 1, 0, 1]
+    rows = torch.arange(6.0).reshape(3, 2)
     assert Share(2, 3).part(7).samples.tolist() == [4, 5, 6]
+    assert Share(2, 3).part(7).gather(rows, rows.device, first=6).equal(rows[:2])
+    assert len(parts[0].gather(rows[:1], rows.device, first=2)) == 0
 
 
 def test_columns_are_means_over_rows_not_over_batches():
