@@ -164,6 +164,7 @@ def _end() -> None:
     C++ the process aborts: the training process would be told that a worker was killed.
     """
     if sys.exc_info()[0] is None:
+        sys.stdout.flush()
         os._exit(0)
 
 
