@@ -34,6 +34,8 @@ __all__ = [
     "quiet",
 ]
 
+_references: dict[tuple[str, str], Reference] = {}
+
 
 def build(config: Any, **arguments: Any) -> Any:
     """Instantiate a configuration with Hydra; a mistake in it becomes a UserError that names the place."""
@@ -72,9 +74,10 @@ def build_data_of(run: Path) -> ShardsDataModule | ToyDataModule:
     return build_data(OmegaConf.create(RunRecord(run).config))
 
 
-@cache
 def build_reference(run: Path, extractor_name: str = "alex") -> Reference:
-    """The training images of a run as an extractor sees them, which its samples are compared with; made once.
+    """The training images of a run as an extractor sees them, which its samples are compared with.
+
+    It is made once for all runs that were trained on the same images.
 
     Raises:
         UserError: the run was trained on a toy.
@@ -82,7 +85,10 @@ def build_reference(run: Path, extractor_name: str = "alex") -> Reference:
     data = build_data_of(run)
     if not isinstance(data, ShardsDataModule):
         raise UserError(f"{run}: was trained on a toy, not on images; distances of features need images")
-    return Reference(data.share("train"), extractor(extractor_name))
+    key = data.manifest.identity, extractor_name
+    if key not in _references:
+        _references[key] = Reference(data.share("train"), extractor(extractor_name))
+    return _references[key]
 
 
 def build_module(config: DictConfig) -> DiffusionModule:

@@ -12,9 +12,16 @@ from diffusion_lit.reproduction.paper import MISSING
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "experiments").glob("*/experiment.yaml"))
 
 
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Where the first of them packs what all of them read."""
+    return tmp_path_factory.mktemp("shards")
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_tiny_twin(folder, tmp_path, monkeypatch):
+def test_tiny_twin(folder, shards, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "shards").symlink_to(shards)
     (tmp_path / "experiments").symlink_to(folder.parent)
     assert run([folder.name, "--tiny"]) == 0
     out = tmp_path / "runs" / "experiments" / f"{folder.name}-tiny"
