@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from diffusion_lit.callbacks.heartbeat import Heartbeat, Interrupted
-from diffusion_lit.metrics.kernel import Features
+from diffusion_lit.data.loader import part_of
+from diffusion_lit.metrics.kernel import collect
 
 __all__ = ["Columns", "Part", "Share"]
 
@@ -58,7 +59,7 @@ class Share:
 
     def of(self, n: int) -> range:
         """This process's part of 0..n-1: neighbouring numbers, so that the first ones are all on the first process."""
-        return range(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
+        return part_of(n, self.rank, self.world_size)
 
     def meet(self) -> None:
         """Wait until all processes have done their part, before a collective that would not wait as long."""
@@ -108,7 +109,5 @@ class Part:
     def gather(self, rows: Tensor, device: torch.device, first: int) -> Tensor:
         """The rows (samples, *) of all processes in the order of the samples, the first ones; collective."""
         self.share.meet()
-        features = Features().to(device)
         wanted = rows[: self.count][(self.samples[: self.count] < first).to(rows.device)]
-        features.update(wanted.flatten(1).to(device))
-        return features.compute().reshape(-1, *rows.shape[1:]).to(rows)
+        return collect(wanted.flatten(1).to(device)).reshape(-1, *rows.shape[1:]).to(rows)

@@ -27,14 +27,13 @@ __all__ = ["run"]
 
 def run(words: list[str]) -> int:
     from diffusion_lit import checkpoint
-    from diffusion_lit.commands.build import build_all, quiet
-    from diffusion_lit.commands.evaluations import Evaluations, evaluation_config
+    from diffusion_lit.commands.build import quiet
+    from diffusion_lit.commands.evaluations import Evaluations, evaluation_config, update_wandb
     from diffusion_lit.commands.follow import follow
     from diffusion_lit.configuration import split_arguments
     from diffusion_lit.tracking.record import RunRecord
     from diffusion_lit.tracking.summary import summarize_run
     from diffusion_lit.tracking.table import Table
-    from diffusion_lit.tracking.wandb import WandbLogger
 
     quiet()
     if "--follow" in words:
@@ -61,9 +60,7 @@ def run(words: list[str]) -> int:
     summary = summarize_run(metrics, evaluations.baselines, **facts)
     evaluations.describe(record.folder)
     record.write_summary(summary)
-    for logger in build_all(loggers).values():
-        if isinstance(logger, WandbLogger):
-            logger.update()
+    update_wandb(loggers)
     print(Table(["metric", "value"], [[key, f"{value:.4g}"] for key, value in summary.items()]).text())
     print(f"\n{record.folder / 'summary.json'}")
     return 0

@@ -14,8 +14,9 @@ from diffusion_lit.configuration import override, plain, settled
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import write_text
 from diffusion_lit.tracking.record import RunRecord
+from diffusion_lit.tracking.wandb import WandbLogger
 
-__all__ = ["Evaluations", "evaluation_config"]
+__all__ = ["Evaluations", "evaluation_config", "update_wandb"]
 
 
 def evaluation_config(record: RunRecord, words: Sequence[str]) -> DictConfig:
@@ -39,6 +40,13 @@ def evaluation_config(record: RunRecord, words: Sequence[str]) -> DictConfig:
         (OmegaConf.select(config, parent) if parent else config).pop(key)
     override(config, [word for word in words if not word.startswith("~")])
     return settled(config, there, record.folder)
+
+
+def update_wandb(loggers: DictConfig) -> None:
+    """Send to W&B what was measured after training, if it is one of the loggers."""
+    for logger in build_all(loggers).values():
+        if isinstance(logger, WandbLogger):
+            logger.update()
 
 
 class Evaluations:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_lit import checkpoint
-from diffusion_lit.commands.build import build_all
-from diffusion_lit.commands.evaluations import Evaluations, evaluation_config
+from diffusion_lit.commands.evaluations import Evaluations, evaluation_config, update_wandb
 from diffusion_lit.configuration import split_arguments
 from diffusion_lit.errors import UserError
 from diffusion_lit.files import hold
 from diffusion_lit.tracking.record import RunRecord
 from diffusion_lit.tracking.summary import summarize_run
-from diffusion_lit.tracking.wandb import WandbLogger
 
 __all__ = ["Follower", "follow"]
 
@@ -108,9 +106,7 @@ class Follower:
         metrics = {name: value for name, value in line.items() if name not in ("images_seen", "time")}
         facts = {"images_seen": line["images_seen"], "train_seconds": run["train_seconds"]}
         self.record.write_summary(summarize_run(metrics, evaluations.baselines, **facts))
-        for logger in build_all(evaluation_config(self.record, self.words).logger).values():
-            if isinstance(logger, WandbLogger):
-                logger.update()
+        update_wandb(evaluation_config(self.record, self.words).logger)
         print(f"{self.record.folder}: finished, {len(lines)} checkpoints evaluated, summary.json written", flush=True)
 
     def _next(self) -> tuple[Path, dict[str, Any]] | None:

@@ -21,9 +21,14 @@ from diffusion_lit.data.shards import collate, read_shard
 from diffusion_lit.data.stream import Stream
 from diffusion_lit.errors import UserError
 
-__all__ = ["HeldOutLoader", "StreamLoader", "divided"]
+__all__ = ["HeldOutLoader", "StreamLoader", "divided", "part_of"]
 
 Batch = dict[str, Tensor]
+
+
+def part_of(n: int, rank: int, world_size: int) -> range:
+    """A process's part of 0..n-1: neighbouring numbers, as many as the other processes have, to one."""
+    return range(n * rank // world_size, n * (rank + 1) // world_size)
 
 
 def divided(lanes: Sequence[int], readers: int) -> list[Sequence[int]]:
@@ -196,8 +201,7 @@ class HeldOutLoader:
         self.manifest = manifest
         self.shards = manifest.shards(split)
         self.batch_size = batch_size
-        count = manifest.count(split)
-        self.indices = range(count * rank // world_size, count * (rank + 1) // world_size)
+        self.indices = part_of(manifest.count(split), rank, world_size)
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)

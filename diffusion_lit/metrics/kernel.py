@@ -11,7 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 from diffusion_lit.errors import UserError
 from diffusion_lit.metrics.estimate import Estimate
 
-__all__ = ["Features", "kernel_distance", "median_bandwidth", "mmd"]
+__all__ = ["Features", "collect", "kernel_distance", "median_bandwidth", "mmd"]
 
 _PAIRS = 1 << 24  # in memory at a time
 
@@ -36,6 +36,13 @@ class Features(Metric):
     def compute(self) -> Float[Tensor, "n features"]:
         """Return all features (N, F)."""
         return dim_zero_cat(self.features)
+
+
+def collect(features: Float[Tensor, "batch features"]) -> Float[Tensor, "n features"]:
+    """Return the features (B, F) of all processes together, in their order; collective, like `Features.compute`."""
+    rows = Features().to(features.device)
+    rows.update(features)
+    return rows.compute()
 
 
 def kernel_distance(x: Float[Tensor, "n features"], y: Float[Tensor, "m features"]) -> float:

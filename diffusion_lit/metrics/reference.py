@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffusion_lit.metrics.features import Extractor, extract
 from diffusion_lit.metrics.frechet import Moments, gather
-from diffusion_lit.metrics.kernel import Features, kernel_distance
+from diffusion_lit.metrics.kernel import Features, collect, kernel_distance
 
 __all__ = ["Reference"]
 
@@ -39,9 +39,7 @@ class Reference:
     def distances(self, samples: Float[Tensor, "m c h w"]) -> tuple[float, float]:
         """Return Frechet and kernel distance of samples (M, C, H, W), rounded to bytes as real images are."""
         features = extract(self.extractor, _rounded(samples))
-        rows = Features().to(features.device)
-        rows.update(features)
-        return self.moments.distance(gather(features)), kernel_distance(rows.compute(), self.features)
+        return self.moments.distance(gather(features)), kernel_distance(collect(features), self.features)
 
     def frechet(self, samples: Float[Tensor, "m c h w"]) -> float:
         """Return the Frechet distance alone."""
